@@ -1,0 +1,2 @@
+//! Placeholder of the micro-benchmarks.
+fn main() {}

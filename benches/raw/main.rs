@@ -1,0 +1,2 @@
+//! Placeholder of the bare floor.
+fn main() {}

@@ -1,0 +1,5 @@
+#![doc = include_str!("README.md")]
+
+pub mod disconnect;
+pub mod limits;
+pub mod proto;

@@ -1,0 +1,92 @@
+//! Every bound of the node, with its unit and its default, in one place. Must never know where a value came from.
+
+/// Bytes of a request head, request line included (PROTOCOL: 8 KiB).
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Header lines of a request head.
+pub const HEAD_HEADERS_MAX: usize = 64;
+/// Bytes of a control frame's payload (RFC 6455 §5.5).
+pub const CONTROL_BYTES_MAX: usize = 125;
+/// Fragments that a message may have before its size earns it more: `FRAGMENTS_BASE + bytes / FRAGMENT_BYTES_MEAN`.
+pub const FRAGMENTS_BASE: usize = 128;
+/// Mean payload bytes that fragments beyond [`FRAGMENTS_BASE`] must carry.
+pub const FRAGMENT_BYTES_MEAN: usize = 32;
+/// Bytes of a channel name.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 164;
+/// Data bytes of one publication through the API.
+pub const PUBLICATION_BYTES_MAX: usize = 64 * 1024;
+/// Body bytes of one NDJSON publish call.
+pub const NDJSON_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Channels named in one publish call.
+pub const PUBLISH_CHANNELS_MAX: usize = 1024;
+/// Shards of a node: an owner keeps the set of interested shards in one `u128`.
+pub const SHARDS_MAX: usize = 128;
+/// Receive buffer of a shard, shared by all its connections, in bytes.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes read from one connection before the others get their turn.
+pub const READ_BUDGET_BYTES: usize = 256 * 1024;
+/// Connections accepted by a shard in one turn.
+pub const ACCEPT_BUDGET: usize = 256;
+/// Connections that may be read in one turn.
+pub const READY_BUDGET: usize = 1024;
+/// Direct writes of passes in one turn: a few milliseconds of kernel time.
+pub const PASS_BUDGET_WRITES: usize = 256;
+/// Bytes of publications joined into one write of a pass.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Chunks handed to one vectored write.
+pub const WRITE_CHUNKS_MAX: usize = 64;
+/// Bytes waiting in one shard's mailbox before publications are refused with `overloaded`.
+pub const MAILBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that a lingering connection may still send before it is cut.
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// Time that a published channel without subscribers keeps its numbering, in milliseconds.
+pub const CHANNEL_KEEP_MS: u64 = 120_000;
+/// Channels that one owner shard numbers.
+pub const OWNED_CHANNELS_MAX: usize = 8 * 1024 * 1024;
+
+/// The bounds that an operator may set, as the shards see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Payload bytes of a client's message; a frame announcing more is refused before a byte of it is stored.
+    pub message_bytes_max: usize,
+    /// Channels that one connection may be subscribed to.
+    pub channels_per_conn_max: usize,
+    /// Client messages per second that are always accepted; control frames count.
+    pub messages_per_second: u32,
+    /// Client messages accepted at once by a connection that was quiet.
+    pub messages_burst: u32,
+    /// Bytes queued to one connection that it may keep for [`Limits::queue_soft_for_ms`].
+    pub queue_soft_bytes: usize,
+    /// How long the soft bound may be exceeded, in milliseconds.
+    pub queue_soft_for_ms: u64,
+    /// Bytes queued to one connection before it is cut at once.
+    pub queue_hard_bytes: usize,
+    /// Time to complete the upgrade, in milliseconds.
+    pub handshake_timeout_ms: u64,
+    /// Silence after which a ping is sent, in milliseconds.
+    pub ping_interval_ms: u64,
+    /// Silence after which a connection is given up, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// Time for a peer to answer a close frame, or to close after the last answer, in milliseconds.
+    pub close_timeout_ms: u64,
+    /// Connections that one shard holds.
+    pub conns_per_shard_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 64 * 1024,
+            channels_per_conn_max: 128,
+            messages_per_second: 50,
+            messages_burst: 100,
+            queue_soft_bytes: 64 * 1024,
+            queue_soft_for_ms: 10_000,
+            queue_hard_bytes: 256 * 1024,
+            handshake_timeout_ms: 10_000,
+            ping_interval_ms: 25_000,
+            idle_timeout_ms: 60_000,
+            close_timeout_ms: 2_000,
+            conns_per_shard_max: usize::MAX,
+        }
+    }
+}

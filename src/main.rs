@@ -1,0 +1,3 @@
+//! The `roost` binary: hands its arguments to the command line.
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! Floor 0: bytes to meaning and back. Knows no socket, no clock, no channel and no connection.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
