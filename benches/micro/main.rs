@@ -1,2 +1,5 @@
-//! Placeholder of the micro-benchmarks.
-fn main() {}
+//! Micro-benchmarks of the pure floors, each fast path beside its naive twin. `README.md` says how to run them.
+
+mod frames;
+
+criterion::criterion_main!(frames::frames);
