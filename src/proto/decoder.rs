@@ -68,7 +68,7 @@ pub struct Decoder {
     open: Option<Kind>,
     /// Frames of the open message so far.
     fragments: usize,
-    /// The check of the open message, if it is text.
+    /// The check of the open message, if it is text; as new without one.
     utf8: Utf8Checker,
     /// Payload of the open message so far; without one, the message that was lent last.
     message: Vec<u8>,
@@ -251,7 +251,6 @@ impl Decoder {
         } else if self.open.is_none() {
             self.open = Some(kind);
             self.fragments = 1;
-            self.utf8 = Utf8Checker::default();
         } else {
             self.fragments += 1;
         }
