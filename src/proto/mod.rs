@@ -1,2 +1,8 @@
 //! Floor 0: bytes to meaning and back. Knows no socket, no clock, no channel and no connection.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+#![doc = include_str!("README.md")]
+
+pub mod answer;
+pub mod authority;
+pub mod http;
+pub mod target;
