@@ -4,5 +4,6 @@
 
 pub mod answer;
 pub mod authority;
+pub mod body;
 pub mod http;
 pub mod target;
