@@ -5,5 +5,7 @@
 pub mod answer;
 pub mod authority;
 pub mod body;
+pub mod handshake;
 pub mod http;
+pub mod origin;
 pub mod target;
