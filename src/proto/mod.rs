@@ -5,7 +5,9 @@
 pub mod answer;
 pub mod authority;
 pub mod body;
+pub mod channel_name;
 pub mod handshake;
 pub mod http;
 pub mod origin;
+pub mod query;
 pub mod target;
