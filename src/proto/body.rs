@@ -67,12 +67,16 @@ fn parse_transfer_encoding(head: &Head<'_>) -> Result<BodyLength, Refusal> {
 /// and never more than the bound it was made with.
 ///
 /// ```text
-///          ┌──────────────────────────── next chunk ───────────────────────────┐
-///   Size ──┴─ Name ─ Value | Quoted ─ Escaped ─ Closed ── SizeLf ── Data ── DataCr ── DataLf
-///     │            (chunk extensions, ignored)              │
-///     └─────────────────────────────── size 0 ─────────── Line ── Trailer ── TrailerValue ── TrailerLf ──┐
-///                                                           │└────────────── next trailer ────────────────┘
-///                                                           └── EndLf ── Done
+///  ┌────────────────────────── next chunk ───────────────────────────┐
+///  ▼                                                                 │
+/// Size ──┬──────────────────────────▶ SizeLf ──▶ Data ▶ DataCr ▶ DataLf
+///        │                              ▲ │
+///        └▶ Name ▶ Value or Quoted ─────┘ │ size 0
+///           (extensions, ignored)         ▼
+///                                ┌────▶ Line ──▶ EndLf ──▶ Done
+///                                │        │
+///                                │        └▶ Trailer ▶ TrailerValue ▶ TrailerLf
+///                                └──────────────── next trailer ──────────┘
 /// ```
 #[derive(Debug)]
 pub struct BodyReader {
