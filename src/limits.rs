@@ -46,6 +46,36 @@ pub const OWNED_CHANNELS_MAX: usize = 8 * 1024 * 1024;
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of trailers after one request body.
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Channel prefixes that may have a policy of their own.
+pub const CHANNEL_POLICIES_MAX: usize = 1024;
+/// Connections that `--max-connections` may ask for: the most descriptors that Linux lets a table hold.
+pub const CONNECTIONS_MAX: usize = 1 << 30;
+/// Descriptors kept back for listeners, polls, wakers, the API and logs when the default of `--max-connections` is worked out.
+pub const DESCRIPTORS_RESERVED: usize = 256;
+/// Bytes that `--max-message` may ask for.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Bytes that `--queue-soft` and `--queue-hard` may ask for.
+pub const QUEUE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Bytes that a socket buffer option may ask for: the kernel doubles it and keeps it in a C `int`.
+pub const SOCKET_BUFFER_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Time that a timeout option may ask for, in milliseconds: a day.
+pub const TIMEOUT_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Bytes of a node's name: those of the longest host name (RFC 1035 §2.3.4).
+pub const NODE_NAME_BYTES_MAX: usize = 253;
+/// Bytes of the path of a Unix socket: `sun_path` less its final zero (unix(7)).
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// Bytes of a configuration file.
+pub const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that `roost publish CHANNEL -` takes from its standard input.
+pub const STDIN_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of an API answer's body that the command line takes.
+pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Time that the command line waits for a connection or for one read or write of an API call, in milliseconds.
+pub const CLIENT_TIMEOUT_MS: u64 = 10_000;
+/// Longest first wait before `roost tail` connects again, in milliseconds; it doubles with each failure.
+pub const RECONNECT_BASE_MS: u64 = 500;
+/// Longest wait before `roost tail` connects again, in milliseconds.
+pub const RECONNECT_CAP_MS: u64 = 30_000;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]

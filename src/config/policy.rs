@@ -1,0 +1,225 @@
+//! What the operator allows per channel: rules by name prefix, and the lookup of the one that holds for a channel.
+//! Must never know where the rules came from, nor anything else of the configuration: shards carry this file alone.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNEL_POLICIES_MAX};
+
+/// What holds for one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Whether a client may publish over its own connection; the API always may.
+    pub clients_may_publish: bool,
+}
+
+/// What an operator wrote below one prefix. A key left out is taken from the next shorter prefix that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRule {
+    /// See [`Policy::clients_may_publish`].
+    pub clients_may_publish: Option<bool>,
+}
+
+impl PolicyRule {
+    /// The rule that says in full what `policy` says.
+    #[must_use]
+    pub fn from_policy(policy: Policy) -> Self {
+        Self { clients_may_publish: Some(policy.clients_may_publish) }
+    }
+
+    /// What holds where `self` was written and `shorter` holds for what it leaves out.
+    fn over(self, shorter: Policy) -> Policy {
+        Policy { clients_may_publish: self.clients_may_publish.unwrap_or(shorter.clients_may_publish) }
+    }
+}
+
+/// Why a set of rules is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyError {
+    /// A prefix no channel name can begin with: the prefix and its first impossible character.
+    Character(String, char),
+    /// A prefix longer than any channel name.
+    TooLong(String),
+    /// More prefixes than [`CHANNEL_POLICIES_MAX`]: how many there were.
+    TooMany(usize),
+}
+
+impl std::fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Character(prefix, character) => write!(
+                f,
+                "no channel name can begin with {prefix:?}: {character:?} is not one of A-Z a-z 0-9 _ - = @ , . ; : /"
+            ),
+            Self::TooLong(prefix) => write!(
+                f,
+                "no channel name can begin with {prefix:?}: it has {} bytes, a name has at most {CHANNEL_NAME_BYTES_MAX}",
+                prefix.len()
+            ),
+            Self::TooMany(count) => {
+                write!(f, "{count} channel prefixes, at most {CHANNEL_POLICIES_MAX} are kept")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+/// The policies of all channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policies {
+    /// Prefixes in byte order with what holds below them. The first is always `""`, so that every name has a policy.
+    by_prefix: Vec<(Box<str>, Policy)>,
+}
+
+impl Policies {
+    /// Resolves the rules written per prefix; `""` is the default of all channels and need not be given.
+    ///
+    /// # Errors
+    /// A prefix that no channel name can have, or more than [`CHANNEL_POLICIES_MAX`] of them.
+    pub fn new(rules: &BTreeMap<String, PolicyRule>) -> Result<Self, PolicyError> {
+        if rules.len() > CHANNEL_POLICIES_MAX {
+            return Err(PolicyError::TooMany(rules.len()));
+        }
+        let everywhere = rules.get("").copied().unwrap_or_default().over(Policy::default());
+        let mut policies = Self { by_prefix: vec![("".into(), everywhere)] };
+        // Byte order puts a prefix before everything that it begins, so what a rule inherits is resolved before it.
+        for (prefix, rule) in rules.iter().filter(|(prefix, _)| !prefix.is_empty()) {
+            check_prefix(prefix)?;
+            let policy = rule.over(*policies.for_channel(prefix));
+            policies.by_prefix.push((prefix.as_str().into(), policy));
+        }
+        Ok(policies)
+    }
+
+    /// The policy of the longest prefix that `name` begins with.
+    #[must_use]
+    pub fn for_channel(&self, name: &str) -> &Policy {
+        // Every prefix of a name sorts at or before it, and whatever sorts between the two begins with that prefix too.
+        // So the nearest entry at or before the name either is the answer, or the answer is a prefix of what the two
+        // have in common. Each step shortens the name; the entry "" ends the search.
+        let mut name = name.as_bytes();
+        loop {
+            let after = self.by_prefix.partition_point(|(prefix, _)| prefix.as_bytes() <= name);
+            let (prefix, policy) = &self.by_prefix[after.saturating_sub(1)];
+            let common = common_length(prefix.as_bytes(), name);
+            if common == prefix.len() {
+                return policy;
+            }
+            name = &name[..common];
+        }
+    }
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self { by_prefix: vec![("".into(), Policy::default())] }
+    }
+}
+
+pub(super) fn check_prefix(prefix: &str) -> Result<(), PolicyError> {
+    if let Some(character) = prefix.chars().find(|character| !may_stand_in_name(*character)) {
+        return Err(PolicyError::Character(prefix.to_owned(), character));
+    }
+    if prefix.len() > CHANNEL_NAME_BYTES_MAX {
+        return Err(PolicyError::TooLong(prefix.to_owned()));
+    }
+    Ok(())
+}
+
+/// PROTOCOL §6, "channel name".
+fn may_stand_in_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_-=@,.;:/".contains(character)
+}
+
+fn common_length(left: &[u8], right: &[u8]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OPEN: PolicyRule = PolicyRule { clients_may_publish: Some(true) };
+    const SHUT: PolicyRule = PolicyRule { clients_may_publish: Some(false) };
+    const SILENT: PolicyRule = PolicyRule { clients_may_publish: None };
+
+    fn rules(of: &[(&str, PolicyRule)]) -> BTreeMap<String, PolicyRule> {
+        of.iter().map(|(prefix, rule)| ((*prefix).to_owned(), *rule)).collect()
+    }
+
+    fn may_publish(rules_of: &[(&str, PolicyRule)], channel: &str) -> bool {
+        Policies::new(&rules(rules_of)).unwrap().for_channel(channel).clients_may_publish
+    }
+
+    #[test]
+    fn without_rules_clients_may_not_publish_anywhere() {
+        assert!(!Policies::default().for_channel("chat:1").clients_may_publish);
+        assert_eq!(Policies::new(&BTreeMap::new()).unwrap(), Policies::default());
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_the_empty_one_is_the_default_of_all() {
+        let of = [("", SHUT), ("chat:", OPEN), ("chat:staff:", SHUT), ("chat:staff:lobby", OPEN)];
+        assert!(!may_publish(&of, "news"));
+        assert!(!may_publish(&of, "chat"));
+        assert!(may_publish(&of, "chat:"));
+        assert!(may_publish(&of, "chat:1"));
+        assert!(!may_publish(&of, "chat:staff:1"));
+        assert!(may_publish(&of, "chat:staff:lobby"));
+        assert!(may_publish(&of, "chat:staff:lobby2"));
+    }
+
+    #[test]
+    fn a_key_left_out_is_taken_from_the_next_shorter_prefix_that_has_it() {
+        let of = [("", OPEN), ("a", SILENT), ("ab", SHUT), ("abc", SILENT)];
+        assert!(may_publish(&of, "a1"));
+        assert!(!may_publish(&of, "abc1"));
+    }
+
+    #[test]
+    fn a_prefix_that_no_channel_name_can_have_is_refused_with_its_first_bad_character() {
+        let error = Policies::new(&rules(&[("chat room", OPEN)])).unwrap_err();
+        assert_eq!(error, PolicyError::Character("chat room".to_owned(), ' '));
+        assert!(error.to_string().contains("\"chat room\"") && error.to_string().contains("' '"), "{error}");
+        let long = "a".repeat(CHANNEL_NAME_BYTES_MAX + 1);
+        assert_eq!(Policies::new(&rules(&[(&long, OPEN)])), Err(PolicyError::TooLong(long.clone())));
+        assert!(Policies::new(&rules(&[(&long[1..], OPEN)])).is_ok());
+    }
+
+    #[test]
+    fn more_prefixes_than_the_limit_are_refused() {
+        let many: BTreeMap<_, _> = (0..=CHANNEL_POLICIES_MAX).map(|n| (n.to_string(), OPEN)).collect();
+        assert_eq!(Policies::new(&many), Err(PolicyError::TooMany(CHANNEL_POLICIES_MAX + 1)));
+    }
+
+    /// What the lookup means, without any cleverness: try every prefix from the whole name down to nothing.
+    fn naive(rules: &BTreeMap<String, PolicyRule>, name: &str) -> bool {
+        let lengths = (0..=name.len()).rev();
+        lengths
+            .filter_map(|length| rules.get(&name[..length]))
+            .find_map(|rule| rule.clients_may_publish)
+            .unwrap_or(false)
+    }
+
+    proptest! {
+        #[test]
+        fn the_lookup_agrees_with_trying_every_prefix(
+            rules in prop::collection::btree_map("[ab:]{0,6}", any::<Option<bool>>(), 0..24),
+            names in prop::collection::vec("[abc:]{1,9}", 1..24),
+        ) {
+            let rules: BTreeMap<_, _> = rules
+                .into_iter()
+                .map(|(prefix, clients_may_publish)| (prefix, PolicyRule { clients_may_publish }))
+                .collect();
+            let policies = Policies::new(&rules).unwrap();
+            for name in &names {
+                prop_assert_eq!(policies.for_channel(name).clients_may_publish, naive(&rules, name), "{}", name);
+            }
+        }
+    }
+}
