@@ -1,0 +1,95 @@
+"""Starts a roost node on ports of its own, learns their addresses from it, and ends it by its process id.
+
+Must never know a scenario. Used by tests/e2e, tests/conformance and tests/autobahn.
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORK = ROOT / "tests" / ".work"
+# A drain may take 10 s by default; a node that needs longer hangs.
+END_SECONDS = 15
+LOG_TAIL_LINES = 25
+
+
+def binary():
+    """The program under test: `ROOST_BIN`, or the debug build, whose checks are all switched on."""
+    return os.environ.get("ROOST_BIN") or str(ROOT / "target" / "debug" / "roost")
+
+
+def limit_seconds(seconds, what):
+    """From now on the process has `seconds` for `what`, then TimeoutError rises in the main thread; 0 lifts the limit."""
+
+    def expired(_signal, _frame):
+        raise TimeoutError(f"{what} took longer than {seconds} s")
+
+    signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+class Node:
+    """A running node. `public` and `api` are `host:port`; `log` is the file that holds its stderr."""
+
+    def __init__(self, *options, environment=None):
+        logs = WORK / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix="node-", suffix=".log", dir=logs)
+        self.log = pathlib.Path(name)
+        command = [binary(), "serve", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", *options]
+        with os.fdopen(handle, "wb") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environment or {})}
+            )
+        try:
+            self.public = self._address("public")
+            self.api = self._address("api")
+        except BaseException:
+            self.kill()
+            raise
+        # Nobody reads its further output, yet a full pipe must not stop it.
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+
+    def _address(self, listener):
+        line = self.process.stdout.readline().decode()
+        word, _, address = line.strip().partition(" ")
+        if word != listener or ":" not in address:
+            raise AssertionError(f"expected `{listener} ADDRESS` on stdout, got {line!r}\n{self.log_tail()}")
+        return address
+
+    def log_tail(self):
+        """The last lines that the node logged; a node that ended well keeps no log."""
+        if not self.log.exists():
+            return "(it ended well)"
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+
+    def signal(self, number):
+        """Sends it a signal, unless it has ended already."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def wait(self):
+        """Its exit code, once it has ended."""
+        return self.process.wait(END_SECONDS)
+
+    def end(self):
+        """Ends it as an operator would and demands that it ends well."""
+        self.signal(signal.SIGTERM)
+        try:
+            code = self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the node did not end within {END_SECONDS} s of SIGTERM\n{self.log_tail()}") from None
+        log = self.log.read_text(errors="replace")
+        assert "panicked" not in log, f"the node panicked\n{self.log_tail()}"
+        assert code == 0, f"the node ended with {code}\n{self.log_tail()}"
+        self.log.unlink()
+
+    def kill(self):
+        """Ends it at once, whatever state it is in."""
+        self.process.kill()
+        self.process.wait()

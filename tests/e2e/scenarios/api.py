@@ -1,0 +1,178 @@
+"""The API over HTTP/1.1, with curl as the client: answers, errors, health, metrics, keep-alive and pipelining."""
+
+import json
+import re
+
+from harness import scenario
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as plain_text
+
+DATA_BYTES_MAX = 64 * 1024
+
+
+@scenario("/healthz and /readyz answer 200")
+def health(world):
+    assert world.curl("/healthz").status == 200
+    assert world.curl("/readyz").status == 200
+
+
+def metrics(world):
+    """The samples of /metrics by name, labels summed up, read by Prometheus' own parser."""
+    answer = world.curl("/metrics")
+    assert answer.status == 200, answer
+    parse = openmetrics if "openmetrics" in answer.content_type else plain_text
+    assert "openmetrics" in answer.content_type or answer.content_type.startswith("text/plain"), answer
+    sums = {}
+    for family in parse(answer.text):
+        assert family.documentation and family.type != "unknown", family
+        assert family.name.startswith(("roost_", "process_")), family.name
+        for sample in family.samples:
+            sums[sample.name] = sums.get(sample.name, 0) + sample.value
+    return sums
+
+
+@scenario("/metrics is read by Prometheus' own parser and counts what happened")
+def counted(world):
+    before = metrics(world)
+    clients = [world.subscriber("a") for _ in range(3)]
+    world.publish("a", 1)
+    assert [client.hear()["data"] for client in clients] == [1, 1, 1]
+    after = metrics(world)
+    grown = {name: after[name] - before.get(name, 0) for name in after}
+    assert grown["roost_connections"] == 3, grown
+    assert grown["roost_subscriptions"] == 3, grown
+    assert grown["roost_messages_published_total"] == 1, grown
+    assert grown["roost_messages_delivered_total"] == 3, grown
+
+
+@scenario("/channels lists what is subscribed, by prefix, and /channels/{c} tells of one")
+def channels(world):
+    world.subscriber("chat:1", "chat:2", "news/today")
+    world.subscriber("chat:1")
+    world.publish("chat:1", 1)
+    listed = world.curl("/channels?prefix=chat:").json()["channels"]
+    assert {one["channel"]: one["subscribers"] for one in listed} == {"chat:1": 2, "chat:2": 1}, listed
+    assert len(world.curl("/channels").json()["channels"]) == 3
+    assert world.curl("/channels?prefix=nothing").json()["channels"] == []
+    one = world.curl("/channels/chat:1").json()
+    assert one["channel"] == "chat:1" and one["subscribers"] == 2 and one["cursor"].endswith("-1"), one
+    for path in ["/channels/news/today", "/channels/news%2Ftoday"]:
+        assert world.curl(path).json()["channel"] == "news/today", path
+
+
+@scenario("an unknown path gets 404 and a wrong method 405, both in JSON")
+def unknown(world):
+    world.curl("/nowhere").error(404, "not_found")
+    world.curl("/live").error(404, "not_found")
+    wrong = world.curl("/publish")
+    wrong.error(405, "method_not_allowed")
+    assert world.curl("/metrics", "-X", "DELETE").status == 405
+    assert world.curl("/healthz", "-I").status in (200, 405)
+
+
+@scenario("a publish call that cannot be understood gets 400 and a code")
+def bad_publish(world):
+    for body in [b"{", b"nonsense", b'{"channel":"a","data":}', b'{"channel":"a","data":1} x', b'{"channel":"a","data":\xff}']:
+        world.curl("/publish", body=body).error(400, "bad_json")
+    for body in [b"[]", b"{}", b'{"channel":"a"}', b'{"data":1}', b'{"channel":7,"data":1}', b'{"channels":"a","data":1}', b'{"channels":[],"data":1}',
+                 b'{"channel":"a","channels":["b"],"data":1}']:
+        world.curl("/publish", body=body).error(400, "bad_request")
+    for name in ["", "a b", "x" * 165, "\u00e4"]:
+        world.curl("/publish", body=json.dumps({"channel": name, "data": 1}).encode()).error(400, "bad_channel")
+    world.curl("/publish", "-X", "POST").error(400, "bad_json")
+
+
+@scenario("data of exactly 64 KiB is published and one byte more gets 413")
+def largest(world):
+    client = world.subscriber("a")
+    data = json.dumps("x" * (DATA_BYTES_MAX - 2))
+    assert world.curl("/publish", body=f'{{"channel":"a","data":{data}}}'.encode()).status == 200
+    assert f'"data":{data}' in client.hear_text()
+    data = json.dumps("x" * (DATA_BYTES_MAX - 1))
+    world.curl("/publish", body=f'{{"channel":"a","data":{data}}}'.encode()).error(413, "too_large")
+    assert world.curl("/publish", body=b" " * (17 * 1024 * 1024)).status == 413
+
+
+@scenario("one connection carries many requests, one after the other")
+def keep_alive(world):
+    wire = world.wire(world.api)
+    for number in range(50):
+        body = json.dumps({"channel": "a", "data": number}).encode()
+        wire.send(b"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        response = wire.response()
+        assert response.status == 200, response.body
+        assert json.loads(response.body)["cursor"].endswith(f"-{number + 1}"), response.body
+    wire.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert wire.response().status == 200
+    wire.ended()
+
+
+@scenario("pipelined requests are answered in their order")
+def pipelined(world):
+    wire = world.wire(world.api)
+    requests = []
+    for number in range(20):
+        body = json.dumps({"channel": "a", "data": number}).encode()
+        requests.append(b"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        requests.append(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.send(b"".join(requests))
+    for number in range(20):
+        response = wire.response()
+        assert response.status == 200 and json.loads(response.body)["cursor"].endswith(f"-{number + 1}"), response.body
+        assert wire.response().status == 404
+
+
+@scenario("a request that arrives byte by byte is answered")
+def byte_by_byte(world):
+    body = b'{"channel":"a","data":1}'
+    wire = world.wire(world.api)
+    for one in b"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body):
+        wire.send(bytes([one]))
+    assert wire.response().status == 200
+
+
+@scenario("HTTP/1.0 is answered and the connection ends")
+def old_http(world):
+    wire = world.wire(world.api)
+    wire.send(b"GET /healthz HTTP/1.0\r\n\r\n")
+    response = wire.response()
+    assert response.status == 200, response.status
+    wire.ended()
+
+
+@scenario("a request whose length is in doubt gets 400 and the connection ends")
+def smuggling(world):
+    doubtful = [
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length: 5, 5\r\n",
+        b"Content-Length : 5\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+    ]
+    for lines in doubtful:
+        wire = world.wire(world.api)
+        wire.send(b"POST /publish HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n12345GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        response = wire.response()
+        assert response.status in (400, 411, 501), f"{lines!r}: {response.status}"
+        wire.ended()
+
+
+@scenario("a key guards the API, health and metrics stay open", "--api-key", "s3cret", "--api-key", "reader=read")
+def keys(world):
+    body = b'{"channel":"a","data":1}'
+    world.curl("/publish", body=body).error(401, "unauthorized")
+    world.curl("/publish", "-H", "Authorization: Bearer wrong", body=body).error(401, "unauthorized")
+    world.curl("/publish", "-H", "Authorization: Bearer reader", body=body).error(403, "forbidden")
+    assert world.curl("/publish", "-H", "Authorization: Bearer s3cret", body=body).status == 200
+    assert world.curl("/channels", "-H", "Authorization: Bearer reader").status == 200
+    for path in ["/healthz", "/readyz", "/metrics"]:
+        assert world.curl(path).status == 200, path
+
+
+@scenario("cursors and channels in answers have the form the protocol gives them")
+def forms(world):
+    answer = world.publish("a", None)
+    assert set(answer) == {"channel", "cursor"} and answer["channel"] == "a", answer
+    assert re.fullmatch(r"[0-9A-Za-z]+-1", answer["cursor"]), answer

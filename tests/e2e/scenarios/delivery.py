@@ -1,0 +1,144 @@
+"""What is published arrives: unchanged, in order, once, at everybody who is subscribed."""
+
+import json
+import os
+import re
+import threading
+
+from harness import in_parallel, scenario
+from wire import CLOSE, TEXT, frame
+
+MESSAGES = 100
+CROWD = 300
+ODD_DATA = (
+    '{ "n" : 12345678901234567890123,\t"f":1.0e+02,  "s":"\\u00e9\\/\\ud83d\\ude00 é 😀",\n'
+    '"dup":1,"dup":2, "deep":[[ [ ] ]] , "lone":"\\ud800", "":-0.0 }'
+)
+
+
+@scenario("data arrives byte for byte, odd spacing, long numbers and escapes included")
+def byte_for_byte(world):
+    client = world.subscriber("a")
+    for data in [ODD_DATA, "null", '""', " [ 1 ,2 ] ", "1E5", "-0", '"\\u0000"']:
+        body = f'{{"channel":"a" , "data":{data}}}'.encode()
+        answer = world.curl("/publish", "-H", "Content-Type: application/json", body=body)
+        assert answer.status == 200, answer
+        text = client.hear_text()
+        assert f'"data":{data.strip()},' in text or f'"data":{data.strip()}}}' in text, text
+        assert set(json.loads(text)) == {"type", "channel", "data", "timestamp", "offset"}, text
+
+
+@scenario("two clients each hear a hundred messages in order")
+def in_order(world):
+    clients = [world.subscriber("a"), world.subscriber("a")]
+    for number in range(MESSAGES):
+        world.publish("a", number)
+    for client in clients:
+        heard = [client.hear() for _ in range(MESSAGES)]
+        assert [message["data"] for message in heard] == list(range(MESSAGES))
+        assert [message["offset"] for message in heard] == list(range(1, MESSAGES + 1))
+
+
+@scenario("publishers at the same time: every subscriber hears one and the same order")
+def one_order(world):
+    clients = [world.subscriber("a") for _ in range(4)]
+    in_parallel(*(lambda who=who: [world.publish("a", [who, n]) for n in range(20)] for who in range(4)))
+    heard = [[(m["offset"], tuple(m["data"])) for m in (client.hear() for _ in range(80))] for client in clients]
+    assert [offset for offset, _ in heard[0]] == list(range(1, 81))
+    assert all(one == heard[0] for one in heard)
+
+
+@scenario("one call publishes to many channels and answers in their order")
+def many_channels(world):
+    names = [f"c{number}" for number in range(20)]
+    client = world.subscriber(*names)
+    answer = world.curl("/publish", body=json.dumps({"channels": names, "data": 5}).encode())
+    results = answer.json()["results"]
+    assert [result["channel"] for result in results] == names, results
+    assert all(re.fullmatch(r"[0-9A-Za-z]+-1", result["cursor"]) for result in results), results
+    assert {client.hear()["channel"] for _ in names} == set(names)
+
+
+@scenario("one bad name among many channels and nothing goes out")
+def all_or_nothing(world):
+    client = world.subscriber("a", "b")
+    answer = world.curl("/publish", body=b'{"channels":["a","not a name","b"],"data":1}')
+    answer.error(400, "bad_channel")
+    world.publish("b", "first")
+    heard = client.hear()
+    assert (heard["data"], heard["offset"]) == ("first", 1), heard
+
+
+@scenario("a bad line of NDJSON is named by its number and the others go out")
+def ndjson(world):
+    client = world.subscriber("a", "b")
+    lines = ['{"channel":"a","data":1}', "nonsense", '{"channel":"b","data":{ "x":2 }}', '{"channel":"a b","data":3}', '{"channel":"a","data":4}']
+    answer = world.curl("/publish", "-H", "Content-Type: application/x-ndjson", body="\n".join(lines).encode())
+    assert answer.status == 200, answer
+    answers = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one.get("line") for one in answers] == [None, 2, None, 4, None], answers
+    assert [one["error"]["code"] for one in answers if "error" in one] == ["bad_json", "bad_channel"], answers
+    assert [one["channel"] for one in answers if "error" not in one] == ["a", "b", "a"], answers
+    heard = [client.hear_text() for _ in range(3)]
+    assert '"data":{ "x":2 }' in heard[1] or any('"data":{ "x":2 }' in text for text in heard), heard
+    assert [json.loads(text)["data"] for text in heard if json.loads(text)["channel"] == "a"] == [1, 4]
+
+
+@scenario("2 MiB of NDJSON from curl: twenty thousand publications, one answer each, one order")
+def ndjson_long(world):
+    count = 20_000
+    client = world.subscriber("a")
+    # The subscriber reads while the body goes out: nobody slow is wanted here.
+    heard = []
+    reader = threading.Thread(target=lambda: heard.extend(client.hear()["data"]["n"] for _ in range(count)))
+    reader.start()
+    body = "\n".join(json.dumps({"channel": "a", "data": {"n": n, "pad": "x" * 64}}) for n in range(count)).encode()
+    answer = world.curl("/publish", "-H", "Content-Type: application/x-ndjson", body=body)
+    answers = [json.loads(line) for line in answer.text.splitlines()]
+    assert len(answers) == count and all("cursor" in one for one in answers), answers[:3]
+    reader.join()
+    assert heard == list(range(count))
+
+
+@scenario(f"{CROWD} connections made at once all hear one publication")
+def crowd(world):
+    wires = [world.wire() for _ in range(CROWD)]
+    subscribe = frame(TEXT, '{"type":"subscribe","channel":"all"}')
+    for wire in wires:
+        wire.open()
+        wire.send(subscribe)
+    for wire in wires:
+        assert b'"subscribed"' in wire.frame()[1]
+    assert world.curl("/channels/all").json()["subscribers"] == CROWD
+    world.publish("all", "hello")
+    for wire in wires:
+        assert json.loads(wire.frame()[1])["data"] == "hello"
+
+
+@scenario("a reader that stalls is cut and everybody else hears everything")
+def slow_reader(world):
+    stalled = world.wire(receive_buffer=4096).open()
+    stalled.send(frame(TEXT, '{"type":"subscribe","channel":"a"}'))
+    assert b'"subscribed"' in stalled.frame()[1]
+    client = world.subscriber("a")
+    data = os.urandom(16 * 1024).hex()
+    number = 0
+    # Publishes until the node has counted the stalled reader out; the other one keeps up all the while.
+    while world.curl("/channels/a").json()["subscribers"] == 2:
+        number += 1
+        assert world.publish("a", data)["cursor"].endswith(f"-{number}")
+        assert client.hear()["offset"] == number
+        assert number < 2000, "the node queues without end"
+    assert client.ask({"type": "ping"}) == {"type": "pong"}
+    assert _end_of_stalled(stalled) in (4003, "reset")
+
+
+def _end_of_stalled(wire):
+    """The close code that ends the connection, or "reset" where it ends without one."""
+    try:
+        while True:
+            opcode, payload = wire.frame()
+            if opcode == CLOSE:
+                return int.from_bytes(payload[:2], "big")
+    except (EOFError, ConnectionResetError):
+        return "reset"
