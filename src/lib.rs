@@ -3,3 +3,4 @@
 pub mod disconnect;
 pub mod limits;
 pub mod proto;
+pub mod sys;
