@@ -42,6 +42,10 @@ pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 pub const CHANNEL_KEEP_MS: u64 = 120_000;
 /// Channels that one owner shard numbers.
 pub const OWNED_CHANNELS_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of chunk extensions in one request body; nobody sends any.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of trailers after one request body.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
