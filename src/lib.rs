@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+pub mod bench;
 pub mod disconnect;
 pub mod limits;
 pub mod proto;
