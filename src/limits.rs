@@ -76,6 +76,30 @@ pub const CLIENT_TIMEOUT_MS: u64 = 10_000;
 pub const RECONNECT_BASE_MS: u64 = 500;
 /// Longest wait before `roost tail` connects again, in milliseconds.
 pub const RECONNECT_CAP_MS: u64 = 30_000;
+/// Descriptors that each table of `roost bench` keeps for what is not a client: polls, bells, files of /proc, publishers.
+pub const BENCH_RESERVED_FDS: u64 = 256;
+/// Connects that one thread of `roost bench` has in flight, unless told otherwise.
+pub const BENCH_IN_FLIGHT: usize = 256;
+/// Clients that one thread of `roost bench` dials before it looks at what came back.
+pub const BENCH_DIAL_BUDGET: usize = 64;
+/// Source ports that `roost bench` tries for one client before it gives up.
+pub const BENCH_PORT_TRIES: usize = 4096;
+/// Bytes of the receive buffer that all clients of one thread of `roost bench` share.
+pub const BENCH_BUFFER_BYTES: usize = 256 * 1024;
+/// Payload bytes of a message that `roost bench` accepts from a server.
+pub const BENCH_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of the answer to a request that `roost bench` waits for.
+pub const BENCH_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Complaints that `roost bench` keeps and prints in full; further ones are counted.
+pub const BENCH_COMPLAINTS_MAX: usize = 16;
+/// Threads, and so descriptor tables, of `roost bench`.
+pub const BENCH_THREADS_MAX: usize = 1024;
+/// Messages that one echo client keeps in flight.
+pub const BENCH_DEPTH_MAX: u16 = 1024;
+/// Longest latency that a histogram of `roost bench` tells apart, in nanoseconds.
+pub const BENCH_LATENCY_NS_MAX: u64 = 120_000_000_000;
+/// Alternating rounds of one run of `roost bench`.
+pub const BENCH_ROUNDS_MAX: usize = 1000;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,226 @@
+//! Profile `echo`: every client keeps a fixed number of messages in flight and sends the next ones when all came back.
+//! A closed loop: its latency is that of a server which is never asked more than it can answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client::MASK;
+use super::conduct::{Conduct, Desk, Mismatch, Note};
+use super::crowd::{Crowd, Gathering, Rig};
+use super::error::{BenchError, excerpt};
+use super::figures::{Figure, LATENCY_MAX, LATENCY_P50, LATENCY_P99, LATENCY_P999, Measurement, median};
+use super::latency::Latencies;
+use super::probe::Cpu;
+use super::target::Target;
+use super::worker::{Act, IN_FLIGHT};
+use crate::proto::frame::{Opcode, put_masked_frame};
+
+/// The load.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) connections: u32,
+    pub(super) depth: u16,
+    pub(super) size: usize,
+    pub(super) warm_up: Duration,
+    pub(super) duration: Duration,
+}
+
+const MESSAGES: Figure = median("messages_per_s");
+const CPU: Figure = median("cpu_us_per_message");
+const CPU_USER: Figure = median("cpu_user_us_per_message");
+const CPU_SYSTEM: Figure = median("cpu_system_us_per_message");
+
+/// What this profile yields. Processor time is the server's, and latency goes from a message's write to its echo.
+pub(super) const FIGURES: &[Figure] =
+    &[MESSAGES, CPU, CPU_USER, CPU_SYSTEM, LATENCY_P50, LATENCY_P99, LATENCY_P999, LATENCY_MAX];
+
+/// Measures one server.
+///
+/// # Errors
+/// Clients that did not join, or a server whose process cannot be read.
+pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Measurement, BenchError> {
+    let gathering = Gathering { clients: load.connections, first: 0, in_flight_max: IN_FLIGHT, reset: true };
+    let checks = target.checks;
+    let conduct = || Echo::new(*load, checks);
+    let mut crowd = Crowd::gather(rig, target, gathering, conduct)?.all_joined(rig)?;
+
+    crowd.shared.recording.store(false, Ordering::Relaxed);
+    crowd.act(Act::Play);
+    pause(rig, "ms of warm-up", load.warm_up);
+    crowd.shared.recording.store(true, Ordering::Relaxed);
+    let before = Reading::take(&crowd, target)?;
+    pause(rig, "ms of echoes", load.duration);
+    let after = Reading::take(&crowd, target)?;
+
+    let mut home = crowd.leave()?;
+    let messages = (after.delivered - before.delivered) as f64;
+    let mut measurement = Measurement::default();
+    measurement.set(&MESSAGES, messages / (after.at - before.at).as_secs_f64());
+    if !target.pids.is_empty() && messages > 0.0 {
+        let spent = after.cpu.since(&before.cpu);
+        measurement.set(&CPU, spent.total_us / messages);
+        measurement.set(&CPU_USER, spent.user_us / messages);
+        measurement.set(&CPU_SYSTEM, spent.system_us / messages);
+    }
+    let mut latencies = Latencies::new();
+    home.conducts.iter().for_each(|conduct| latencies.merge(&conduct.latencies));
+    measurement.set_latencies(&latencies);
+    home.complain_to(&mut measurement);
+    Ok(measurement)
+}
+
+/// What is compared at both ends of the measured time.
+struct Reading {
+    at: Instant,
+    delivered: u64,
+    cpu: Cpu,
+}
+
+impl Reading {
+    fn take(crowd: &Crowd<Echo>, target: &Target) -> Result<Self, BenchError> {
+        let cpu = Cpu::read(&target.pids)?;
+        let delivered = crowd.shared.delivered.load(Ordering::Acquire);
+        Ok(Self { at: Instant::now(), delivered, cpu })
+    }
+}
+
+/// Lets the load run for a while.
+pub(super) fn pause(rig: &Rig, what: &str, duration: Duration) {
+    let began = Instant::now();
+    while let Some(left) = duration.checked_sub(began.elapsed()) {
+        rig.progress.show(what, began.elapsed().as_millis() as u64, duration.as_millis() as u64);
+        thread::sleep(left.min(PAUSE_STEP));
+    }
+}
+
+const PAUSE_STEP: Duration = Duration::from_millis(100);
+
+/// One thread's clients.
+#[derive(Debug)]
+struct Echo {
+    load: Load,
+    checks: bool,
+    payload: Vec<u8>,
+    latencies: Latencies,
+}
+
+impl Echo {
+    fn new(load: Load, checks: bool) -> Self {
+        Self { load, checks, payload: Vec::new(), latencies: Latencies::new() }
+    }
+
+    /// Everything in flight goes out in one write.
+    fn send_batch(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) {
+        note.mark = desk.now_ns;
+        note.count = self.load.depth;
+        for place in (0..self.load.depth).rev() {
+            fill(&mut self.payload, self.load.size, client, place, note.mark);
+            put_masked_frame(desk.out, Opcode::Text, &self.payload, MASK);
+        }
+    }
+}
+
+impl Conduct for Echo {
+    fn open(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) {
+        self.send_batch(client, note, desk);
+    }
+
+    fn message(
+        &mut self,
+        client: u32,
+        note: &mut Note,
+        text: &str,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Mismatch> {
+        let Some(left) = note.count.checked_sub(1) else {
+            let came = excerpt(text.as_bytes(), self.load.size);
+            return Err(Mismatch { expected: "nothing before the next message".into(), came });
+        };
+        note.count = left;
+        *desk.delivered += 1;
+        if desk.recording {
+            self.latencies.record(desk.now_ns.saturating_sub(note.mark));
+        }
+        let mut result = Ok(());
+        if self.checks {
+            fill(&mut self.payload, self.load.size, client, left, note.mark);
+            if self.payload != text.as_bytes() {
+                let excerpt = |bytes| excerpt(bytes, self.load.size.min(80));
+                let (expected, came) = (excerpt(&self.payload), excerpt(text.as_bytes()));
+                result = Err(Mismatch { expected, came });
+            }
+        }
+        if left == 0 {
+            self.send_batch(client, note, desk);
+        }
+        result
+    }
+}
+
+/// A payload that no other client and no other message has, as far as its size allows.
+fn fill(payload: &mut Vec<u8>, size: usize, client: u32, place: u16, mark: u64) {
+    payload.clear();
+    for (value, digits) in [(u64::from(client), 8), (u64::from(place), 4), (mark, 16)] {
+        payload.extend((0..digits).rev().map(|digit| HEXADECIMAL[(value >> (4 * digit) & 0xf) as usize]));
+    }
+    payload.resize(size, b'.');
+}
+
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOAD: Load =
+        Load { connections: 1, depth: 2, size: 64, warm_up: Duration::ZERO, duration: Duration::ZERO };
+
+    /// Runs `act` at `now_ns` and returns its result, the bytes it sent and the messages it counted.
+    fn turn<T>(now_ns: u64, act: impl FnOnce(&mut Desk<'_>) -> T) -> (T, usize, u64) {
+        let (mut out, mut delivered, mut finished) = (Vec::new(), 0, 0);
+        let mut desk = Desk {
+            now_ns,
+            recording: true,
+            out: &mut out,
+            delivered: &mut delivered,
+            finished: &mut finished,
+        };
+        let result = act(&mut desk);
+        (result, out.len(), delivered)
+    }
+
+    #[test]
+    fn the_next_batch_goes_out_when_all_came_back() {
+        let (mut echo, mut note) = (Echo::new(LOAD, true), Note::default());
+        let batch_bytes = 2 * (2 + 4 + 64);
+        assert_eq!(turn(7, |desk| echo.open(3, &mut note, desk)).1, batch_bytes);
+        let text = |place: u16| {
+            let mut payload = Vec::new();
+            fill(&mut payload, 64, 3, place, 7);
+            String::from_utf8(payload).unwrap()
+        };
+        assert_eq!(turn(8, |desk| echo.message(3, &mut note, &text(1), desk)), (Ok(()), 0, 1));
+        assert_eq!(turn(9, |desk| echo.message(3, &mut note, &text(0), desk)), (Ok(()), batch_bytes, 1));
+        assert_eq!(echo.latencies.count(), 2);
+    }
+
+    #[test]
+    fn another_answer_and_one_too_many_are_mismatches() {
+        let (mut echo, mut note) = (Echo::new(LOAD, true), Note { mark: 7, count: 1 });
+        let (result, ..) = turn(8, |desk| echo.message(3, &mut note, "hello", desk));
+        assert_eq!(result.unwrap_err().came, "\"hello\"");
+        note.count = 0;
+        assert!(turn(9, |desk| echo.message(3, &mut note, "more", desk)).0.is_err());
+    }
+
+    #[test]
+    fn a_payload_has_the_size_asked_for_however_small() {
+        let mut payload = Vec::new();
+        for size in [0, 1, 8, 64, 5000] {
+            fill(&mut payload, size, u32::MAX, u16::MAX, u64::MAX);
+            assert_eq!(payload.len(), size);
+        }
+    }
+}

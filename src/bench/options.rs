@@ -1,0 +1,235 @@
+//! The options of `roost bench`, as they are typed. Must never know how a measurement is made.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, value_parser};
+
+use crate::limits::{BENCH_DEPTH_MAX, BENCH_ROUNDS_MAX, BENCH_THREADS_MAX};
+
+/// Put a server under load and measure it
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// What is measured.
+    #[command(subcommand)]
+    pub profile: ProfileArgs,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ProfileArgs {
+    /// Messages that come straight back
+    Echo(EchoArgs),
+    /// One publication to many subscribers
+    Fanout(FanoutArgs),
+    /// Fan-out while some subscribers do not read
+    Slow(SlowArgs),
+}
+
+impl ProfileArgs {
+    /// The profile's name on the command line and in budget files.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Echo(_) => "echo",
+            Self::Fanout(_) => "fanout",
+            Self::Slow(_) => "slow",
+        }
+    }
+
+    /// The options that all profiles share.
+    #[must_use]
+    pub fn common(&self) -> &CommonArgs {
+        match self {
+            Self::Echo(args) => &args.common,
+            Self::Fanout(args) => &args.common,
+            Self::Slow(args) => &args.fanout.common,
+        }
+    }
+}
+
+/// Options that all profiles share.
+#[derive(Debug, Clone, Args)]
+pub struct CommonArgs {
+    /// Where clients connect to [default: ws://127.0.0.1:8080, with /echo or /live as the profile needs]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Path and query instead of those in the URL
+    #[arg(long)]
+    pub path: Option<String>,
+    /// A header of the upgrade request, repeatable
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// A process of the server, for its processor time and memory; repeatable or separated by commas
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub server_pid: Vec<u32>,
+    /// A second server, such as the bare floor, measured alternately; reports the ratio of the first to it
+    #[arg(long, value_name = "URL")]
+    pub floor_url: Option<String>,
+    /// A process of the second server
+    #[arg(long, value_name = "PID", value_delimiter = ',', requires = "floor_url")]
+    pub floor_pid: Vec<u32>,
+    /// Rounds, of which the median is reported [default: 1, or 5 with a second server]
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<usize>,
+    /// Threads of the generator; many clients take more, one for each descriptor table they need
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: usize,
+    /// Source addresses of clients: addresses and networks, separated by commas [default towards loopback:
+    /// 127.1.0.0/16; else the kernel chooses]
+    #[arg(long, value_name = "LIST")]
+    pub source: Option<String>,
+    /// Source ports of clients
+    #[arg(long, value_name = "FIRST-LAST", default_value = "10000-59999")]
+    pub ports: String,
+    /// Seconds in which nothing happens before a measurement is given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub patience: f64,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Bounds on figures, in TOML; any that is not kept makes the exit code 1
+    #[arg(long, value_name = "FILE")]
+    pub budget: Option<PathBuf>,
+}
+
+impl CommonArgs {
+    /// What is wrong with the numbers, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        within("--threads", self.threads, 1, BENCH_THREADS_MAX)?;
+        within("--rounds", self.rounds.unwrap_or(1), 1, BENCH_ROUNDS_MAX)?;
+        seconds("--patience", self.patience)
+    }
+}
+
+/// Messages that come straight back: each client sends `depth` messages in one write when all of the last came back
+#[derive(Debug, Clone, Args)]
+pub struct EchoArgs {
+    /// Options that all profiles share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Clients
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Messages that each client keeps in flight
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = value_parser!(u16).range(1..=i64::from(BENCH_DEPTH_MAX)))]
+    pub depth: u16,
+    /// Payload bytes of a message
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    pub size: usize,
+    /// Seconds that are measured
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    /// Seconds before that
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
+    pub warm_up: f64,
+    /// Accept any answer for an echo
+    #[arg(long)]
+    pub no_echo_check: bool,
+}
+
+/// Subscribing, at roost by default and at other servers with these options
+#[derive(Debug, Clone, Args)]
+pub struct SubscribeArgs {
+    /// Channel to subscribe to, in the query string
+    #[arg(long, default_value = "bench")]
+    pub channel: String,
+    /// A first message that subscribes, instead of the query string; `{channel}` and `{n}` are filled in
+    #[arg(long, value_name = "TEXT")]
+    pub subscribe_frame: Option<String>,
+    /// What a message must contain to confirm the subscription; empty for a server that confirms nothing
+    #[arg(long, value_name = "TEXT", default_value = "\"subscribed\"")]
+    pub confirmation: String,
+}
+
+/// Publishing, at roost by default and at other servers with these options
+#[derive(Debug, Clone, Args)]
+pub struct PublishArgs {
+    /// Where publications are posted
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081/publish")]
+    pub publish_url: String,
+    /// A header of the publish request, repeatable
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub publish_header: Vec<String>,
+    /// Body of a publication; `{channel}`, `{data}` (a JSON string), `{timestamp}` and `{offset}` are filled in
+    #[arg(long, value_name = "TEMPLATE", default_value = super::publisher::ROOST_BODY)]
+    pub publish_body: String,
+    /// Where the second server is published to
+    #[arg(long, value_name = "URL", requires = "floor_url")]
+    pub floor_publish_url: Option<String>,
+    /// Body of a publication to the second server; by default what roost makes of one, for the bare floor to write
+    #[arg(long, value_name = "TEMPLATE", default_value = super::publisher::FLOOR_BODY)]
+    pub floor_publish_body: String,
+    /// Data bytes of a message, as JSON
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    pub size: usize,
+    /// Publish calls a second; 0 publishes when all have what came before
+    #[arg(long, value_name = "N", default_value_t = 5.0)]
+    pub rate: f64,
+    /// Messages in one publish call, as NDJSON
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=65_536))]
+    pub burst: u32,
+    /// Do not check that each client gets each message once and in order
+    #[arg(long)]
+    pub no_sequence_check: bool,
+}
+
+impl PublishArgs {
+    /// What is wrong with the numbers, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        within("--size", self.size, super::payload::SIZE_MIN, crate::limits::PUBLICATION_BYTES_MAX)?;
+        if !self.rate.is_finite() || self.rate < 0.0 {
+            return Err(format!("--rate {} is no number of calls a second", self.rate));
+        }
+        Ok(())
+    }
+}
+
+/// One publication to many subscribers
+#[derive(Debug, Clone, Args)]
+pub struct FanoutArgs {
+    /// Options that all profiles share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How clients subscribe.
+    #[command(flatten)]
+    pub subscribe: SubscribeArgs,
+    /// How the publisher publishes.
+    #[command(flatten)]
+    pub publish: PublishArgs,
+    /// Subscribers
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Publish calls in all
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..))]
+    pub count: u32,
+}
+
+/// Fan-out while some subscribers do not read
+#[derive(Debug, Clone, Args)]
+pub struct SlowArgs {
+    /// The fan-out that goes on meanwhile.
+    #[command(flatten)]
+    pub fanout: FanoutArgs,
+    /// How many of a hundred subscribers do not read
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=99))]
+    pub slow_percent: u32,
+}
+
+/// A number of seconds that a duration can hold.
+pub(super) fn seconds(option: &str, value: f64) -> Result<(), String> {
+    if (0.0..=SECONDS_MAX).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{option} {value} is not between 0 and {SECONDS_MAX} seconds"))
+}
+
+fn within(option: &str, value: usize, low: usize, high: usize) -> Result<(), String> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{option} {value} is not between {low} and {high}"))
+}
+
+/// A week.
+const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;

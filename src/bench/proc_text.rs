@@ -1,0 +1,126 @@
+//! Figures from the texts of `/proc`, which are arguments here. Must never open a file.
+//! Source of each format: proc(5) and the kernel's Documentation/filesystems/proc.rst.
+
+/// User and system time of `/proc/PID/stat`, in clock ticks of all threads, ended ones included.
+pub(super) fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
+    // The command's name may hold spaces and brackets; the fields after its last bracket are plain. `utime` is field 14
+    // of the line, so the 12th after the name.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// Nanoseconds on a processor, from `/proc/PID/task/TID/schedstat`.
+pub(super) fn schedstat_ns(schedstat: &str) -> Option<u64> {
+    schedstat.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The value of `name` in a text of `Name: value kB` lines (`meminfo`, `smaps_rollup`), in bytes.
+pub(super) fn kb_field_bytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// `TCP` of `/proc/net/sockstat`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sockstat {
+    /// Sockets that have a hash slot.
+    pub(super) in_use: u64,
+    /// Sockets allocated, in whatever state.
+    pub(super) allocated: u64,
+    /// Pages of queued data, the unit of `tcp_mem`.
+    pub(super) mem_pages: u64,
+}
+
+/// The TCP line of `/proc/net/sockstat`.
+pub(super) fn sockstat_tcp(text: &str) -> Option<Sockstat> {
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let value = |name| words.chunks_exact(2).find(|pair| pair[0] == name)?[1].parse().ok();
+    Some(Sockstat { in_use: value("inuse")?, allocated: value("alloc")?, mem_pages: value("mem")? })
+}
+
+/// A counter of `/proc/net/netstat`, which has the names and the values of a group in two lines with one prefix.
+pub(super) fn netstat_counter(text: &str, group: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(group)?.strip_prefix(':'));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let at = names.split_ascii_whitespace().position(|found| found == name)?;
+    values.split_ascii_whitespace().nth(at)?.parse().ok()
+}
+
+/// Bytes in use in the caches that a connection takes something from, by `/proc/slabinfo`.
+pub(super) fn socket_slab_bytes(slabinfo: &str) -> u64 {
+    let cache_bytes = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let name = words.next()?;
+        let (active, _total) = (words.next()?.parse::<u64>().ok()?, words.next()?);
+        let object_bytes = words.next()?.parse::<u64>().ok()?;
+        SOCKET_CACHES.contains(&name).then_some(active * object_bytes)
+    };
+    slabinfo.lines().filter_map(cache_bytes).sum()
+}
+
+/// What an accepted TCP socket in an epoll set consists of.
+const SOCKET_CACHES: [&str; 9] = [
+    "TCP",
+    "TCPv6",
+    "sock_inode_cache",
+    "filp",
+    "dentry",
+    "lsm_inode_cache",
+    "eventpoll_epi",
+    "eventpoll_pwq",
+    "ep_head",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_found_behind_a_name_with_spaces_and_brackets() {
+        let stat = "42 (a) b (c)) S 1 2 3 4 -1 4194560 10 0 0 0 123 45 6 7 20 0 3 0 99 1000 200";
+        assert_eq!(stat_ticks(stat), Some((123, 45)));
+        assert_eq!(stat_ticks("42 (x) S 1"), None);
+        assert_eq!(stat_ticks(""), None);
+    }
+
+    #[test]
+    fn time_on_a_processor_is_the_first_number() {
+        assert_eq!(schedstat_ns("987654321 53377 12\n"), Some(987_654_321));
+        assert_eq!(schedstat_ns(""), None);
+    }
+
+    #[test]
+    fn memory_fields_are_bytes_and_matched_whole() {
+        let text =
+            "7f00-7fff ---p 00000000 00:00 0 [rollup]\nRss:    1832 kB\nPss_Dirty:  1 kB\nPss:     912 kB\n";
+        assert_eq!(kb_field_bytes(text, "Rss"), Some(1832 * 1024));
+        assert_eq!(kb_field_bytes(text, "Pss"), Some(912 * 1024));
+        assert_eq!(kb_field_bytes(text, "Swap"), None);
+        assert_eq!(kb_field_bytes("HugePages_Total:  0\n", "HugePages_Total"), None);
+    }
+
+    #[test]
+    fn the_tcp_line_is_read_by_names() {
+        let text = "sockets: used 13\nTCP: inuse 1 orphan 2 tw 3 alloc 4 mem 122\nUDP: inuse 0 mem 9\n";
+        assert_eq!(sockstat_tcp(text), Some(Sockstat { in_use: 1, allocated: 4, mem_pages: 122 }));
+        assert_eq!(sockstat_tcp("TCP: inuse\n"), None);
+    }
+
+    #[test]
+    fn a_counter_is_found_under_its_name() {
+        let text = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\nIpExt: ListenDrops\nIpExt: 4\n";
+        assert_eq!(netstat_counter(text, "TcpExt", "ListenOverflows"), Some(22));
+        assert_eq!(netstat_counter(text, "TcpExt", "ListenDrops"), Some(333));
+        assert_eq!(netstat_counter(text, "IpExt", "ListenDrops"), Some(4));
+        assert_eq!(netstat_counter(text, "TcpExt", "Absent"), None);
+        assert_eq!(netstat_counter("TcpExt: A\n", "TcpExt", "A"), None);
+    }
+
+    #[test]
+    fn only_caches_of_connections_count() {
+        let text = "slabinfo - version: 2.1\n# name <active_objs> <num_objs> <objsize>\n\
+                    TCP 10 13 2368 13 8 : tunables 0 0 0\nfilp 2 4 192 21 1 : x\nkmalloc-64 99 99 64 64 1 : x\n";
+        assert_eq!(socket_slab_bytes(text), 10 * 2368 + 2 * 192);
+    }
+}
