@@ -72,6 +72,10 @@ pub const CLIENT_TIMEOUT_MS: u64 = 10_000;
 pub const RECONNECT_BASE_MS: u64 = 500;
 /// Longest wait before `roost tail` connects again, in milliseconds.
 pub const RECONNECT_CAP_MS: u64 = 30_000;
+/// Longest wait that a node may ask `roost tail` for, in milliseconds.
+pub const RETRY_AFTER_MS_MAX: u64 = 300_000;
+/// Time without any byte after which `roost tail` gives a connection up before it was told the ping interval, in milliseconds.
+pub const SILENCE_MS_MAX: u64 = 90_000;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
