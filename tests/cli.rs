@@ -224,6 +224,17 @@ fn publish_reads_standard_input_and_speaks_to_a_unix_socket_named_by_the_variabl
 }
 
 #[test]
+fn a_wrong_variable_of_a_client_is_refused_by_name_and_an_empty_one_is_not_set() {
+    let with_url =
+        |url: &str| outcome(&roost(&["tail", "c", "--once"]).env("ROOST_URL", url).output().unwrap());
+    let (code, _, err) = with_url("localhost");
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error: ROOST_URL: `localhost` is not the URL of a node"), "{err}");
+    let output = roost(&["publish", "c", "x"]).env("ROOST_API", "").output().unwrap();
+    assert!(outcome(&output).2.starts_with("error: not JSON"), "{output:?}");
+}
+
+#[test]
 fn publish_without_a_node_says_where_it_looked() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let api = listener.local_addr().unwrap().to_string();

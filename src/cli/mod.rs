@@ -108,7 +108,7 @@ where
     }
     match std::env::var(variable).unwrap_or_default() {
         text if text.is_empty() => Ok(None),
-        text => text.parse().map(Some).map_err(|error| Failure::Usage(format!("{variable}: {error}"))),
+        text => text.parse().map(Some).map_err(|error| Failure::Refused(format!("{variable}: {error}"))),
     }
 }
 
