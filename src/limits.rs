@@ -125,6 +125,11 @@ pub const SWEEP_BUDGET: usize = 16 * 1024;
 /// Connections said goodbye to in one turn of a drain.
 pub const DRAIN_BUDGET: usize = 512;
 
+/// Longest wait that a node may ask `roost tail` for, in milliseconds.
+pub const RETRY_AFTER_MS_MAX: u64 = 300_000;
+/// Time without any byte after which `roost tail` gives a connection up before it was told the ping interval, in milliseconds.
+pub const SILENCE_MS_MAX: u64 = 90_000;
+
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
