@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use clap::{ArgMatches, Command};
 
+mod bench;
 mod http_client;
 mod logging;
 mod output;
@@ -63,6 +64,8 @@ enum Failure {
     Usage(String),
     /// The node, the network or the configuration refused.
     Refused(String),
+    /// The command has told the user all there is to tell, also when all went well.
+    Verdict(ExitCode),
 }
 
 impl Failure {
@@ -82,6 +85,7 @@ impl Failure {
                 output::complain("error", &text);
                 ExitCode::from(1)
             }
+            Self::Verdict(code) => code,
         }
     }
 }
@@ -112,10 +116,11 @@ where
     }
 }
 
-const SUBCOMMANDS: [Subcommand; 3] = [
+const SUBCOMMANDS: [Subcommand; 4] = [
     Subcommand { command: serve::command, run: serve::run },
     Subcommand { command: publish::command, run: publish::run },
     Subcommand { command: tail::command, run: tail::run },
+    Subcommand { command: bench::command, run: bench::run },
 ];
 
 const QUICK_START: &str = "\
