@@ -159,18 +159,6 @@ def smuggling(world):
         wire.ended()
 
 
-@scenario("a key guards the API, health and metrics stay open", "--api-key", "s3cret", "--api-key", "reader=read")
-def keys(world):
-    body = b'{"channel":"a","data":1}'
-    world.curl("/publish", body=body).error(401, "unauthorized")
-    world.curl("/publish", "-H", "Authorization: Bearer wrong", body=body).error(401, "unauthorized")
-    world.curl("/publish", "-H", "Authorization: Bearer reader", body=body).error(403, "forbidden")
-    assert world.curl("/publish", "-H", "Authorization: Bearer s3cret", body=body).status == 200
-    assert world.curl("/channels", "-H", "Authorization: Bearer reader").status == 200
-    for path in ["/healthz", "/readyz", "/metrics"]:
-        assert world.curl(path).status == 200, path
-
-
 @scenario("cursors and channels in answers have the form the protocol gives them")
 def forms(world):
     answer = world.publish("a", None)
