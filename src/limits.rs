@@ -14,6 +14,19 @@ pub const FRAGMENT_BYTES_MEAN: usize = 32;
 pub const CHANNEL_NAME_BYTES_MAX: usize = 164;
 /// Data bytes of one publication through the API.
 pub const PUBLICATION_BYTES_MAX: usize = 64 * 1024;
+/// Body bytes of one publish call: the data, and the names of as many channels as it may go to.
+pub const PUBLISH_BODY_BYTES_MAX: usize =
+    PUBLICATION_BYTES_MAX + PUBLISH_CHANNELS_MAX * (CHANNEL_NAME_BYTES_MAX + 8) + 1024;
+/// Connections to the API at once.
+pub const API_CONNS_MAX: usize = 1024;
+/// Bytes of an API connection's input that wait while a call is being answered.
+pub const API_INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Time for a request to arrive in full, and for its answer to be taken, in milliseconds.
+pub const API_REQUEST_TIMEOUT_MS: u64 = 10_000;
+/// Time that an idle API connection is kept, in milliseconds.
+pub const API_IDLE_TIMEOUT_MS: u64 = 75_000;
+/// Time that the shards have to answer a call, in milliseconds.
+pub const CALL_TIMEOUT_MS: u64 = 5_000;
 /// Body bytes of one NDJSON publish call.
 pub const NDJSON_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Channels named in one publish call.
@@ -30,6 +43,8 @@ pub const ACCEPT_BUDGET: usize = 256;
 pub const READY_BUDGET: usize = 1024;
 /// Direct writes of passes in one turn: a few milliseconds of kernel time.
 pub const PASS_BUDGET_WRITES: usize = 256;
+/// Direct writes for one channel before the next channel's turn: ten subscribers do not wait for a million.
+pub const PASS_QUANTUM_WRITES: usize = 64;
 /// Bytes of publications joined into one write of a pass.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Chunks handed to one vectored write.
@@ -100,6 +115,20 @@ pub const BENCH_DEPTH_MAX: u16 = 1024;
 pub const BENCH_LATENCY_NS_MAX: u64 = 120_000_000_000;
 /// Alternating rounds of one run of `roost bench`.
 pub const BENCH_ROUNDS_MAX: usize = 1000;
+
+/// Channels that one shard lists for one API call.
+pub const CHANNELS_LISTED_MAX: usize = 10_000;
+/// Owned channels looked at in one turn to see whether they may be forgotten.
+pub const EXPIRY_BUDGET: usize = 256;
+/// Slots that the clock hand visits in one turn at most.
+pub const SWEEP_BUDGET: usize = 16 * 1024;
+/// Connections said goodbye to in one turn of a drain.
+pub const DRAIN_BUDGET: usize = 512;
+
+/// Longest wait that a node may ask `roost tail` for, in milliseconds.
+pub const RETRY_AFTER_MS_MAX: u64 = 300_000;
+/// Time without any byte after which `roost tail` gives a connection up before it was told the ping interval, in milliseconds.
+pub const SILENCE_MS_MAX: u64 = 90_000;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]

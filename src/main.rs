@@ -1,3 +1,7 @@
 //! The `roost` binary: hands its arguments to the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    roost::cli::main(std::env::args_os())
+}

@@ -130,13 +130,59 @@ fn two_servers_are_measured_in_turn_and_compared() {
 }
 
 #[test]
+fn a_storm_counts_who_came_and_those_who_stay_miss_nothing_while_it_leaves() {
+    let (address, triggers) = floor(Mode::Fanout);
+    let report = bench(&format!(
+        "storm --url ws://{address}/live --publish-url http://{triggers}/publish {BARE} --connections 200 \
+         --leave --stay 5 --newcomers 7 --rate 200 --seconds 0.1"
+    ))
+    .unwrap();
+    assert_eq!(report.complaints, []);
+    assert_eq!(value(&report, "failed"), 0.0);
+    assert!(value(&report, "stay_gap_max_ms") > 0.0);
+    assert!(value(&report, "newcomer_max_us") > 0.0);
+    assert!(report.passed());
+}
+
+#[test]
+fn idle_clients_answer_pings_and_their_sockets_are_counted() {
+    let (address, _) = floor(Mode::IdlePing);
+    let arguments = format!("idle --url ws://{address}/ --confirmation= --connections 1000 --seconds 1");
+    let report = bench(&arguments).unwrap();
+    assert!(report.passed());
+    // Other tests open sockets meanwhile, but these are there too.
+    assert!(value(&report, "pings_per_s") > 0.0);
+    assert!(report.rows.iter().any(|row| row.name == "rss_bytes_per_connection"));
+}
+
+#[test]
+fn clients_that_do_not_read_are_left_out_of_the_count() {
+    let (address, triggers) = floor(Mode::Fanout);
+    let report = bench(&format!(
+        "slow --url ws://{address}/ --publish-url http://{triggers}/ {BARE} --connections 200 --count 5 --rate 0"
+    ))
+    .unwrap();
+    assert_eq!(report.complaints, []);
+    assert_eq!((value(&report, "slow_connections"), value(&report, "slow_closed")), (20.0, 0.0));
+    assert_eq!(value(&report, "lost"), 0.0);
+}
+
+#[test]
+fn clients_of_threads_with_their_own_descriptor_tables_all_join() {
+    let (address, _) = floor(Mode::Echo { size: 64 });
+    let arguments =
+        format!("idle --url ws://{address}/ --confirmation= --connections 64 --threads 8 --seconds 0");
+    assert!(bench(&arguments).unwrap().passed());
+}
+
+#[test]
 fn a_message_that_never_comes_is_lost_and_fails_the_run() {
     // A publisher that nobody listens to: the trigger of another floor.
     let (address, _) = floor(Mode::Fanout);
     let (_, triggers) = floor(Mode::Fanout);
     let report = bench(&format!(
         "fanout --url ws://{address}/ --publish-url http://{triggers}/ {BARE} --connections 3 --count 2 \
-         --rate 1000 --patience 0.1"
+         --rate 1000 --patience 1"
     ))
     .unwrap();
     assert_eq!(value(&report, "lost"), 6.0);

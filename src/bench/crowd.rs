@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::conduct::Conduct;
 use super::error::{BenchError, Complaint};
 use super::figures::Measurement;
+use super::probe::Cpu;
 use super::progress::Progress;
 use super::sources::Sources;
 use super::target::Target;
@@ -31,11 +32,45 @@ pub(super) struct Rig {
     pub(super) sources: Arc<Sources>,
     /// Threads, unless the number of clients needs more tables.
     pub(super) threads: usize,
+    /// Connects that each thread has in flight, unless the profile is a storm.
+    pub(super) in_flight_max: usize,
     /// How long nothing may happen where something should.
     pub(super) patience: Duration,
     /// Where one sees how it is going.
     pub(super) progress: Progress,
 }
+
+impl Rig {
+    /// Lets a while pass.
+    pub(super) fn pause(&self, what: &str, duration: Duration) {
+        let began = Instant::now();
+        while let Some(left) = duration.checked_sub(began.elapsed()) {
+            self.progress.show(what, began.elapsed().as_millis() as u64, duration.as_millis() as u64);
+            thread::sleep(left.min(PAUSE_STEP));
+        }
+    }
+
+    /// Waits until the server has nothing left to do, as far as its processor time tells, or the rig is out of patience.
+    ///
+    /// # Errors
+    /// A server whose process cannot be read.
+    pub(super) fn settle(&self, pids: &[u32]) -> Result<(), BenchError> {
+        let began = Instant::now();
+        let mut quiet = 0;
+        while quiet < QUIET_STEPS && began.elapsed() < self.patience {
+            let before = Cpu::read(pids)?;
+            thread::sleep(PAUSE_STEP);
+            let busy_us = Cpu::read(pids)?.since(&before).total_us;
+            quiet = if busy_us < QUIET_SHARE * PAUSE_STEP.as_micros() as f64 { quiet + 1 } else { 0 };
+        }
+        Ok(())
+    }
+}
+
+const PAUSE_STEP: Duration = Duration::from_millis(100);
+/// A server is quiet when it works less than this share of each of so many steps.
+const QUIET_SHARE: f64 = 0.1;
+const QUIET_STEPS: u32 = 5;
 
 /// How a crowd comes together.
 #[derive(Debug, Clone, Copy)]
@@ -185,6 +220,12 @@ impl<C: Conduct> Crowd<C> {
 }
 
 impl<C> Homecoming<C> {
+    /// The conducts, and the complaints without them.
+    pub(super) fn apart(self) -> (Vec<C>, Homecoming<()>) {
+        let Self { conducts, complaints, complaints_total } = self;
+        (conducts, Homecoming { conducts: Vec::new(), complaints, complaints_total })
+    }
+
     /// Hands the complaints over to the measurement.
     pub(super) fn complain_to(&mut self, measurement: &mut Measurement) {
         measurement.complaints.append(&mut self.complaints);

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::MASK;
@@ -14,7 +13,7 @@ use super::figures::{Figure, LATENCY_MAX, LATENCY_P50, LATENCY_P99, LATENCY_P999
 use super::latency::Latencies;
 use super::probe::Cpu;
 use super::target::Target;
-use super::worker::{Act, IN_FLIGHT};
+use super::worker::Act;
 use crate::proto::frame::{Opcode, put_masked_frame};
 
 /// The load.
@@ -41,17 +40,22 @@ pub(super) const FIGURES: &[Figure] =
 /// # Errors
 /// Clients that did not join, or a server whose process cannot be read.
 pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Measurement, BenchError> {
-    let gathering = Gathering { clients: load.connections, first: 0, in_flight_max: IN_FLIGHT, reset: true };
+    let gathering = Gathering {
+        clients: load.connections,
+        first: 0,
+        in_flight_max: Some(rig.in_flight_max),
+        reset: true,
+    };
     let checks = target.checks;
     let conduct = || Echo::new(*load, checks);
     let mut crowd = Crowd::gather(rig, target, gathering, conduct)?.all_joined(rig)?;
 
     crowd.shared.recording.store(false, Ordering::Relaxed);
     crowd.act(Act::Play);
-    pause(rig, "ms of warm-up", load.warm_up);
+    rig.pause("ms of warm-up", load.warm_up);
     crowd.shared.recording.store(true, Ordering::Relaxed);
     let before = Reading::take(&crowd, target)?;
-    pause(rig, "ms of echoes", load.duration);
+    rig.pause("ms of echoes", load.duration);
     let after = Reading::take(&crowd, target)?;
 
     let mut home = crowd.leave()?;
@@ -85,17 +89,6 @@ impl Reading {
         Ok(Self { at: Instant::now(), delivered, cpu })
     }
 }
-
-/// Lets the load run for a while.
-pub(super) fn pause(rig: &Rig, what: &str, duration: Duration) {
-    let began = Instant::now();
-    while let Some(left) = duration.checked_sub(began.elapsed()) {
-        rig.progress.show(what, began.elapsed().as_millis() as u64, duration.as_millis() as u64);
-        thread::sleep(left.min(PAUSE_STEP));
-    }
-}
-
-const PAUSE_STEP: Duration = Duration::from_millis(100);
 
 /// One thread's clients.
 #[derive(Debug)]

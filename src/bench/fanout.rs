@@ -16,7 +16,7 @@ use super::payload::{Marker, find_offset};
 use super::probe::{Cpu, Memory};
 use super::publisher::Publisher;
 use super::target::Target;
-use super::worker::{Act, IN_FLIGHT};
+use super::worker::Act;
 
 /// The load.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,12 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let publish = target.publish.as_ref().ok_or_else(|| {
         BenchError::Usage(format!("where is the {} published to? Name it with --publish-url", target.name))
     })?;
-    let gathering = Gathering { clients: load.connections, first: 0, in_flight_max: IN_FLIGHT, reset: true };
+    let gathering = Gathering {
+        clients: load.connections,
+        first: 0,
+        in_flight_max: Some(rig.in_flight_max),
+        reset: true,
+    };
     let checks = target.checks;
     let mut crowd =
         Crowd::gather(rig, target, gathering, || Subscribers::new(*load, checks))?.all_joined(rig)?;
@@ -169,7 +174,7 @@ fn slow_connections(load: &Load) -> u32 {
 /// One thread's subscribers. In a client's note, `mark` holds the number of the message that comes next and, in the upper
 /// half, how many were left out before it.
 #[derive(Debug)]
-struct Subscribers {
+pub(super) struct Subscribers {
     load: Load,
     checks: bool,
     latencies: Latencies,
@@ -184,7 +189,8 @@ struct Subscribers {
 }
 
 impl Subscribers {
-    fn new(load: Load, checks: bool) -> Self {
+    /// Subscribers that have received nothing; with `checks`, they complain about what they miss.
+    pub(super) fn new(load: Load, checks: bool) -> Self {
         Self {
             load,
             checks,
@@ -196,6 +202,11 @@ impl Subscribers {
             last_ns: 0,
             offset_of_first: None,
         }
+    }
+
+    /// How old messages were when they came.
+    pub(super) fn latencies(&self) -> &Latencies {
+        &self.latencies
     }
 
     fn add(&mut self, other: &Self) {
@@ -211,7 +222,9 @@ impl Subscribers {
         self.delivered += 1;
         *desk.delivered += 1;
         self.last_ns = desk.now_ns;
-        self.latencies.record(desk.now_ns.saturating_sub(marker.intended_ns));
+        if desk.recording {
+            self.latencies.record(desk.now_ns.saturating_sub(marker.intended_ns));
+        }
     }
 
     fn check_offset(&mut self, marker: Marker, text: &str) -> Result<(), Mismatch> {

@@ -6,13 +6,16 @@ pub mod budget;
 mod client;
 mod conduct;
 mod crowd;
+mod dial;
 mod echo;
 pub mod error;
 mod fanout;
 pub mod figures;
+mod idle;
 mod latency;
 pub mod options;
 mod payload;
+mod plan;
 mod probe;
 mod proc_text;
 mod progress;
@@ -20,6 +23,7 @@ mod publisher;
 pub mod report;
 mod rounds;
 mod sources;
+mod storm;
 mod target;
 mod url;
 mod worker;
@@ -33,20 +37,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use budget::Bound;
 use crowd::Rig;
 use error::BenchError;
-use figures::{Figure, Measurement, summarize};
-use options::{BenchArgs, CommonArgs, FanoutArgs, ProfileArgs, PublishArgs, SubscribeArgs};
+use figures::{Figure, summarize};
+use options::{BenchArgs, CommonArgs};
+use plan::Plan;
 use progress::Progress;
-use publisher::PublishTarget;
 use report::Report;
-use rounds::{Side, alternate};
+use rounds::alternate;
 use sources::Sources;
-use target::{Target, TargetSpec};
 
 use crate::limits::BENCH_COMPLAINTS_MAX;
 
 /// All profiles and the figures they yield.
-pub const CATALOGS: &[(&str, &[Figure])] =
-    &[("echo", echo::FIGURES), ("fanout", fanout::FIGURES), ("slow", fanout::SLOW_FIGURES)];
+pub const CATALOGS: &[(&str, &[Figure])] = &[
+    ("echo", echo::FIGURES),
+    ("fanout", fanout::FIGURES),
+    ("idle", idle::FIGURES),
+    ("storm", storm::FIGURES),
+    ("slow", fanout::SLOW_FIGURES),
+];
 
 /// Runs a profile and prints its report on standard output: the whole of `roost bench`. The exit code is 0 where the budget
 /// was kept and nothing went wrong, 1 where not, and 2 where nothing could be measured.
@@ -109,123 +117,6 @@ pub fn run(args: &BenchArgs) -> Result<Report, BenchError> {
     })
 }
 
-type Measure = Box<dyn FnMut(&Rig, &Arc<Target>) -> Result<Measurement, BenchError>>;
-
-/// What is measured, and where.
-struct Plan {
-    server: Arc<Target>,
-    floor: Option<Arc<Target>>,
-    figures: &'static [Figure],
-    load: String,
-    measure: Measure,
-}
-
-impl Plan {
-    fn of(profile: &ProfileArgs) -> Result<Self, BenchError> {
-        match profile {
-            ProfileArgs::Echo(args) => {
-                options::seconds("--seconds", args.seconds).map_err(BenchError::Usage)?;
-                options::seconds("--warm-up", args.warm_up).map_err(BenchError::Usage)?;
-                let (connections, depth, size) = (args.connections, args.depth, args.size);
-                let load = echo::Load {
-                    connections,
-                    depth,
-                    size,
-                    warm_up: Duration::from_secs_f64(args.warm_up),
-                    duration: Duration::from_secs_f64(args.seconds),
-                };
-                let (server, floor) =
-                    targets(&args.common, "ws://127.0.0.1:8080/echo", None, None, !args.no_echo_check)?;
-                Ok(Self {
-                    server,
-                    floor,
-                    figures: echo::FIGURES,
-                    load: format!(
-                        "{connections} connections, {depth} in flight each, {size} bytes, {} s",
-                        args.seconds
-                    ),
-                    measure: Box::new(move |rig, target| echo::measure(rig, target, &load)),
-                })
-            }
-            ProfileArgs::Fanout(args) => Self::fanout(args, 0, fanout::FIGURES),
-            ProfileArgs::Slow(args) => Self::fanout(&args.fanout, args.slow_percent, fanout::SLOW_FIGURES),
-        }
-    }
-
-    fn fanout(args: &FanoutArgs, slow_percent: u32, figures: &'static [Figure]) -> Result<Self, BenchError> {
-        let FanoutArgs { common, subscribe, publish, connections, count } = args;
-        publish.check().map_err(BenchError::Usage)?;
-        let load = fanout::Load {
-            connections: *connections,
-            rate: publish.rate,
-            burst: publish.burst,
-            count: *count,
-            size: publish.size,
-            slow_percent,
-        };
-        let slow = if slow_percent > 0 { format!(" ({slow_percent} % not reading)") } else { String::new() };
-        let checks = !publish.no_sequence_check;
-        let (server, floor) =
-            targets(common, "ws://127.0.0.1:8080/live", Some(subscribe), Some(publish), checks)?;
-        Ok(Self {
-            server,
-            floor,
-            figures,
-            load: format!(
-                "{connections} connections{slow}, {count} publish calls of {} x {} bytes, {} a second",
-                load.burst, load.size, load.rate
-            ),
-            measure: Box::new(move |rig, target| fanout::measure(rig, target, &load)),
-        })
-    }
-
-    fn measure(&mut self, rig: &Rig, side: Side) -> Result<Measurement, BenchError> {
-        match (side, &self.floor) {
-            (Side::Floor, Some(floor)) => (self.measure)(rig, floor),
-            (Side::Floor, None) | (Side::Server, _) => (self.measure)(rig, &self.server),
-        }
-    }
-}
-
-/// The server and, where one is named, the floor. The floor confirms no subscription and echoes from a can.
-fn targets(
-    common: &CommonArgs,
-    url_default: &str,
-    subscribe: Option<&SubscribeArgs>,
-    publish: Option<&PublishArgs>,
-    checks: bool,
-) -> Result<(Arc<Target>, Option<Arc<Target>>), BenchError> {
-    let channel = subscribe.map_or("", |subscribe| &subscribe.channel);
-    let server = TargetSpec {
-        name: "server",
-        url: common.url.as_deref().unwrap_or(url_default),
-        path: common.path.as_deref(),
-        headers: &common.header,
-        channel: subscribe.map(|subscribe| subscribe.channel.as_str()),
-        subscribe_frame: subscribe.and_then(|subscribe| subscribe.subscribe_frame.as_deref()),
-        confirmation: subscribe.map(|subscribe| subscribe.confirmation.as_str()),
-        pids: &common.server_pid,
-        publish: publish
-            .map(|p| PublishTarget::new(&p.publish_url, &p.publish_header, &p.publish_body, channel))
-            .transpose()?,
-        checks,
-        sources_named: common.source.is_some(),
-    };
-    let Some(floor_url) = &common.floor_url else { return Ok((Arc::new(Target::new(server)?), None)) };
-    let floor_publish = publish.and_then(|p| Some((p.floor_publish_url.as_ref()?, &p.floor_publish_body)));
-    let floor = TargetSpec {
-        name: "floor",
-        url: floor_url,
-        subscribe_frame: None,
-        confirmation: None,
-        pids: &common.floor_pid,
-        publish: floor_publish.map(|(url, body)| PublishTarget::new(url, &[], body, channel)).transpose()?,
-        checks: checks && publish.is_some(),
-        ..server.clone()
-    };
-    Ok((Arc::new(Target::new(server)?), Some(Arc::new(Target::new(floor)?))))
-}
-
 fn rig(common: &CommonArgs) -> Result<Rig, BenchError> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
     let addresses = common.source.as_deref().unwrap_or(SOURCES_DEFAULT);
@@ -233,6 +124,7 @@ fn rig(common: &CommonArgs) -> Result<Rig, BenchError> {
         clock: Instant::now(),
         sources: Arc::new(Sources::parse(addresses, &common.ports, seed)?),
         threads: common.threads,
+        in_flight_max: common.in_flight,
         patience: Duration::from_secs_f64(common.patience),
         progress: Progress::new(),
     })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, value_parser};
 
-use crate::limits::{BENCH_DEPTH_MAX, BENCH_ROUNDS_MAX, BENCH_THREADS_MAX};
+use crate::limits::{BENCH_DEPTH_MAX, BENCH_IN_FLIGHT, BENCH_ROUNDS_MAX, BENCH_THREADS_MAX};
 
 /// Put a server under load and measure it
 #[derive(Debug, Clone, Args)]
@@ -21,6 +21,10 @@ pub enum ProfileArgs {
     Echo(EchoArgs),
     /// One publication to many subscribers
     Fanout(FanoutArgs),
+    /// Many clients that do nothing
+    Idle(IdleArgs),
+    /// Everybody connects at once, and leaves at once
+    Storm(StormArgs),
     /// Fan-out while some subscribers do not read
     Slow(SlowArgs),
 }
@@ -32,6 +36,8 @@ impl ProfileArgs {
         match self {
             Self::Echo(_) => "echo",
             Self::Fanout(_) => "fanout",
+            Self::Idle(_) => "idle",
+            Self::Storm(_) => "storm",
             Self::Slow(_) => "slow",
         }
     }
@@ -42,6 +48,8 @@ impl ProfileArgs {
         match self {
             Self::Echo(args) => &args.common,
             Self::Fanout(args) => &args.common,
+            Self::Idle(args) => &args.common,
+            Self::Storm(args) => &args.common,
             Self::Slow(args) => &args.fanout.common,
         }
     }
@@ -81,6 +89,9 @@ pub struct CommonArgs {
     /// Source ports of clients
     #[arg(long, value_name = "FIRST-LAST", default_value = "10000-59999")]
     pub ports: String,
+    /// Connects that each thread has in flight; a storm has no bound
+    #[arg(long, value_name = "N", default_value_t = BENCH_IN_FLIGHT)]
+    pub in_flight: usize,
     /// Seconds in which nothing happens before a measurement is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub patience: f64,
@@ -97,6 +108,7 @@ impl CommonArgs {
     pub(super) fn check(&self) -> Result<(), String> {
         within("--threads", self.threads, 1, BENCH_THREADS_MAX)?;
         within("--rounds", self.rounds.unwrap_or(1), 1, BENCH_ROUNDS_MAX)?;
+        within("--in-flight", self.in_flight, 1, usize::MAX)?;
         seconds("--patience", self.patience)
     }
 }
@@ -163,12 +175,9 @@ pub struct PublishArgs {
     /// Data bytes of a message, as JSON
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub size: usize,
-    /// Publish calls a second; 0 publishes when all have what came before
-    #[arg(long, value_name = "N", default_value_t = 5.0)]
-    pub rate: f64,
-    /// Messages in one publish call, as NDJSON
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=65_536))]
-    pub burst: u32,
+    /// Publish calls a second; 0 publishes when all have what came before [default: 5, or 100 during a storm]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
     /// Do not check that each client gets each message once and in order
     #[arg(long)]
     pub no_sequence_check: bool,
@@ -178,10 +187,12 @@ impl PublishArgs {
     /// What is wrong with the numbers, if anything is.
     pub(super) fn check(&self) -> Result<(), String> {
         within("--size", self.size, super::payload::SIZE_MIN, crate::limits::PUBLICATION_BYTES_MAX)?;
-        if !self.rate.is_finite() || self.rate < 0.0 {
-            return Err(format!("--rate {} is no number of calls a second", self.rate));
+        match self.rate {
+            Some(rate) if !rate.is_finite() || rate < 0.0 => {
+                Err(format!("--rate {rate} is no number of calls a second"))
+            }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -200,6 +211,9 @@ pub struct FanoutArgs {
     /// Subscribers
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
     pub connections: u32,
+    /// Messages in one publish call, as NDJSON
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=65_536))]
+    pub burst: u32,
     /// Publish calls in all
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..))]
     pub count: u32,
@@ -214,6 +228,58 @@ pub struct SlowArgs {
     /// How many of a hundred subscribers do not read
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=99))]
     pub slow_percent: u32,
+}
+
+/// Many clients that do nothing: what is remembered of each, and what it costs to keep them
+#[derive(Debug, Clone, Args)]
+pub struct IdleArgs {
+    /// Options that all profiles share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How clients subscribe.
+    #[command(flatten)]
+    pub subscribe: SubscribeArgs,
+    /// A channel of its own for each client; `{n}` is its number
+    #[arg(long, value_name = "NAME", conflicts_with = "channel")]
+    pub own_channel: Option<String>,
+    /// Clients
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Seconds that they are held
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// A message that each client sends once, to be answered with one; memory is then counted a second time
+    #[arg(long, value_name = "TEXT")]
+    pub say: Option<String>,
+}
+
+/// Everybody connects at once: what a connection costs, from accept to subscription
+#[derive(Debug, Clone, Args)]
+pub struct StormArgs {
+    /// Options that all profiles share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How clients subscribe.
+    #[command(flatten)]
+    pub subscribe: SubscribeArgs,
+    /// How the publisher publishes.
+    #[command(flatten)]
+    pub publish: PublishArgs,
+    /// Clients
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Then all leave at once, while others stay; the second server is not asked to
+    #[arg(long)]
+    pub leave: bool,
+    /// Clients of another channel that stay and are published to
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..))]
+    pub stay: u32,
+    /// Clients that connect while all leave
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub newcomers: u32,
+    /// Seconds that are looked at while all leave
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
 }
 
 /// A number of seconds that a duration can hold.

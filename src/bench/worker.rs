@@ -2,23 +2,21 @@
 //! know which profile runs.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpStream, UnixStream};
+use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::client::{Client, End, Phase, Stage, Welcome};
 use super::conduct::{Conduct, Desk, Note};
+use super::dial::dial;
 use super::error::{BenchError, Complaint};
 use super::sources::Sources;
 use super::target::Target;
-use crate::limits::{
-    BENCH_BUFFER_BYTES, BENCH_COMPLAINTS_MAX, BENCH_DIAL_BUDGET, BENCH_IN_FLIGHT, BENCH_PORT_TRIES,
-};
+use crate::limits::{BENCH_BUFFER_BYTES, BENCH_COMPLAINTS_MAX, BENCH_DIAL_BUDGET};
 use crate::proto::decoder::Decoder;
 
 /// What all threads of a crowd and the one that leads them share.
@@ -442,65 +440,3 @@ fn desk<'a>(shared: &Shared, out: &'a mut Vec<u8>, counts: &'a mut Counts) -> De
         finished: &mut counts.finished,
     }
 }
-
-/// Begins a connect from the next source that is free, or from wherever the kernel likes where none are planned.
-fn dial(brief: &Brief, registry: &mio::Registry, token: Token, reads: bool) -> io::Result<TcpStream> {
-    let address = brief.target.address;
-    let planned = brief.target.bind_sources;
-    let socket = if planned { dial_planned(brief)? } else { dial_from(brief, None)? };
-    if !reads {
-        // Nobody reads: what the server believes to be on its way should not lie about here by the megabyte.
-        socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
-    }
-    let mut stream = TcpStream::from_std(socket.into());
-    registry
-        .register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)
-        .map(|()| stream)
-        .map_err(|error| io::Error::new(error.kind(), format!("watching a connection to {address}: {error}")))
-}
-
-fn dial_planned(brief: &Brief) -> io::Result<Socket> {
-    let mut last = io::Error::other("no source address and port is left: name more with --source or --ports");
-    for _ in 0..BENCH_PORT_TRIES {
-        let Some(source) = brief.sources.next() else { return Err(last) };
-        match dial_from(brief, Some(source)) {
-            Ok(stream) => return Ok(stream),
-            // Someone else has this one.
-            Err(error) if is_taken(&error) => last = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last)
-}
-
-fn is_taken(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
-}
-
-fn dial_from(brief: &Brief, source: Option<SocketAddrV4>) -> io::Result<Socket> {
-    let address = brief.target.address;
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    if brief.reset {
-        socket.set_linger(Some(Duration::ZERO))?;
-    }
-    if let Some(source) = source {
-        // A port whose last connection waits in TIME_WAIT may be taken again, towards a server that no longer knows it.
-        socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::V4(source).into())?;
-    }
-    match socket.connect(&address.into()) {
-        Ok(()) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => Ok(socket),
-        Err(error) => Err(error),
-    }
-}
-
-/// Receive buffer of a client that does not read.
-const SLOW_BUFFER_BYTES: usize = 16 * 1024;
-
-const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
-
-/// Connects that a thread has in flight where its profile does not say otherwise.
-pub(super) const IN_FLIGHT: Option<usize> = Some(BENCH_IN_FLIGHT);

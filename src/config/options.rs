@@ -77,8 +77,8 @@ pub struct Options {
     #[arg(long, value_name = "SIZE")]
     pub queue_hard: Size,
 
-    /// Web site whose pages may connect, such as https://example.com; may be repeated, or a list with commas; * allows
-    /// all (default: the site that serves the node)
+    /// Origin whose pages may connect, as scheme://host:port, or * for all; may be repeated, or a list with commas
+    /// (default: the origin that the node is reached at)
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub origin: Vec<Site>,
 

@@ -294,6 +294,16 @@ fn values_that_do_not_go_together_are_refused_with_both_and_their_places() {
 }
 
 #[test]
+fn values_that_just_go_together_are_taken() {
+    let file = "max_message = 1000\nqueue_soft = 1000\nqueue_hard = 1000\nping_interval = \"999ms\"\nidle_timeout = \"1s\"";
+    let config = load_from(&[], &[], file).unwrap().config;
+    assert_eq!(
+        (config.message_bytes_max, config.queue_soft_bytes, config.queue_hard_bytes),
+        (1000, 1000, 1000)
+    );
+}
+
+#[test]
 fn a_refused_api_address_says_what_to_use_instead() {
     let text = complaint(&["--api", "10.0.0.5:9000"], &[], "");
     for word in ["127.0.0.1:9000", "unix:/run/roost/api.sock", "tunnel"] {

@@ -14,17 +14,24 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// A header that the status calls for, such as `Allow` with 405.
     pub header: Option<(&'static str, Cow<'static, str>)>,
+    /// The line of a body with many, counted from 1.
+    pub line: Option<usize>,
 }
 
 impl Refusal {
     /// A refusal without a header of its own.
     pub fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), header: None }
+        Self { status, code, message: message.into(), header: None, line: None }
     }
 
     /// 400 `bad_request`.
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(400, "bad_request", message)
+    }
+
+    /// 503 `unavailable`: this node has no room or is about to go; another connection may find one that has.
+    pub fn unavailable() -> Self {
+        Self::new(503, "unavailable", "no room here, connect again").with_header("Retry-After", "1")
     }
 
     /// The same refusal with a header that its status calls for.
@@ -33,9 +40,13 @@ impl Refusal {
         self
     }
 
-    /// `{"error":{"code":"…","message":"…"}}`, on one line.
+    /// `{"error":{"code":"…","message":"…"}}`, on one line; `"line"` beside it where one is to blame.
     pub fn to_json(&self) -> String {
-        serde_json::json!({"error": {"code": self.code, "message": self.message}}).to_string()
+        let mut json = serde_json::json!({"error": {"code": self.code, "message": self.message}});
+        if let Some(line) = self.line {
+            json["line"] = line.into();
+        }
+        json.to_string()
     }
 }
 

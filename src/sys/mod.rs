@@ -1,4 +1,7 @@
-//! Floor 4: the few system calls that no well-kept crate names safely. The only folder that may say `unsafe`; it knows
-//! nothing of connections, channels or protocols.
+//! Floor 4: the kernel's own matters: descriptors, listening sockets, signals. The only folder where `unsafe` may stand.
+//! Must never know a connection, a channel or a protocol.
 
+pub mod descriptors;
 pub mod fd_table;
+pub mod listen;
+pub mod signals;

@@ -1,0 +1,94 @@
+//! `GET /channels`: the shards' parts to one answer. Must never ask a shard: the parts are gathered already.
+
+use super::answers::Reply;
+use crate::dialect::cursor::Cursor;
+use crate::hub::channels::ChannelPart;
+use crate::limits::CHANNELS_LISTED_MAX;
+use crate::proto::http::Refusal;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What all shards together know of the channels asked for.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    channels: BTreeMap<Arc<str>, Known>,
+    truncated: bool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    subscribers: usize,
+    cursor: Option<Cursor>,
+}
+
+#[derive(Serialize)]
+struct Channel<'a> {
+    channel: &'a str,
+    subscribers: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<Cursor>,
+}
+
+#[derive(Serialize)]
+struct Channels<'a> {
+    channels: Vec<Channel<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+impl Gathered {
+    /// Adds one shard's part.
+    pub fn add(&mut self, parts: Vec<ChannelPart>, truncated: bool) {
+        self.truncated |= truncated;
+        for part in parts {
+            let known = self.channels.entry(part.name).or_default();
+            known.subscribers += part.subscribers;
+            known.cursor = known.cursor.or(part.cursor);
+        }
+    }
+
+    /// The answer to `GET /channels`, by name; `truncated` when there are more than [`CHANNELS_LISTED_MAX`].
+    #[must_use]
+    pub fn list(&self) -> Reply {
+        let channels =
+            self.channels.iter().take(CHANNELS_LISTED_MAX).map(|(name, known)| channel(name, known));
+        let truncated = self.truncated || self.channels.len() > CHANNELS_LISTED_MAX;
+        Reply::json(200, &Channels { channels: channels.collect(), truncated })
+    }
+
+    /// The answer to `GET /channels/{name}`.
+    #[must_use]
+    pub fn single(&self, name: &str) -> Reply {
+        match self.channels.get(name) {
+            Some(known) => Reply::json(200, &channel(name, known)),
+            None => {
+                let message = "nobody follows this channel, and nothing was published to it lately";
+                Reply::refusal(&Refusal::new(404, "not_found", message))
+            }
+        }
+    }
+}
+
+fn channel<'a>(name: &'a str, known: &Known) -> Channel<'a> {
+    Channel { channel: name, subscribers: known.subscribers, cursor: known.cursor }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::cursor::Epoch;
+
+    #[test]
+    fn the_parts_of_all_shards_are_summed() {
+        let cursor = Some(Cursor { epoch: Epoch(1), offset: 2 });
+        let mut gathered = Gathered::default();
+        gathered.add(vec![ChannelPart { name: "a".into(), subscribers: 2, cursor: None }], false);
+        gathered.add(vec![ChannelPart { name: "a".into(), subscribers: 1, cursor }], false);
+        let expected = "{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\"}\n";
+        assert_eq!(gathered.single("a").body, expected.as_bytes());
+        assert_eq!(gathered.single("b").status, 404);
+        let expected = "{\"channels\":[{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\"}]}\n";
+        assert_eq!(gathered.list().body, expected.as_bytes());
+    }
+}

@@ -1,0 +1,11 @@
+//! Floor 2: what HTTP answers on the API listener. Requests become calls, gathered outcomes become JSON. Must never
+//! know a socket, a thread or where a shard is.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub mod answers;
+pub mod channels;
+pub mod publish;
+pub mod route;
+
+pub use answers::Reply;
+pub use route::Route;

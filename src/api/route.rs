@@ -1,0 +1,146 @@
+//! Which call a request head asks for. Must never read a body.
+
+use crate::dialect::native::check_channel;
+use crate::limits::{NDJSON_BYTES_MAX, PUBLISH_BODY_BYTES_MAX};
+use crate::proto::http::{Head, Refusal};
+use crate::proto::origin::OriginPolicy;
+use crate::proto::query::{decode_path, parameter};
+use std::sync::Arc;
+
+/// A call of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// `POST /publish`.
+    Publish {
+        /// One publication a line, instead of one for the whole body.
+        ndjson: bool,
+    },
+    /// `GET /channels?prefix=`.
+    Channels {
+        /// The beginning of the names to list.
+        prefix: Arc<str>,
+    },
+    /// `GET /channels/{name}`.
+    Channel {
+        /// The name, decoded.
+        name: Arc<str>,
+    },
+    /// `GET /healthz`: the process is alive.
+    Health,
+    /// `GET /readyz`: the node takes connections.
+    Ready,
+    /// `GET /metrics`.
+    Metrics,
+}
+
+impl Route {
+    /// Finds the call. A page of another origin must not reach it from a developer's browser.
+    ///
+    /// # Errors
+    /// 404, 405 with `Allow`, 403, 415 or 400.
+    pub fn find(head: &Head<'_>) -> Result<Self, Refusal> {
+        let host = head.header("host").unwrap_or_default();
+        if !OriginPolicy::SameOrigin.allows(head.only("origin")?, host) {
+            return Err(Refusal::new(403, "forbidden", "the API is not for pages of another origin"));
+        }
+        match head.path {
+            "/publish" => {
+                method(head, "POST")?;
+                Ok(Self::Publish { ndjson: is_ndjson(head)? })
+            }
+            "/channels" => {
+                method(head, "GET")?;
+                let prefix = parameter(head.query, "prefix").unwrap_or_default();
+                Ok(Self::Channels { prefix: (&*prefix).into() })
+            }
+            "/healthz" => method(head, "GET").map(|()| Self::Health),
+            "/readyz" => method(head, "GET").map(|()| Self::Ready),
+            "/metrics" => method(head, "GET").map(|()| Self::Metrics),
+            path => {
+                let name = path.strip_prefix("/channels/").ok_or_else(not_found)?;
+                method(head, "GET")?;
+                Ok(Self::Channel { name: channel(name)? })
+            }
+        }
+    }
+
+    /// Bytes of body that the call takes.
+    #[must_use]
+    pub fn body_bytes_max(&self) -> usize {
+        match self {
+            Self::Publish { ndjson: true } => NDJSON_BYTES_MAX,
+            Self::Publish { ndjson: false } => PUBLISH_BODY_BYTES_MAX,
+            Self::Channels { .. } | Self::Channel { .. } | Self::Health | Self::Ready | Self::Metrics => 0,
+        }
+    }
+}
+
+fn not_found() -> Refusal {
+    let message = "there are /publish, /channels, /channels/{name}, /healthz, /readyz and /metrics here";
+    Refusal::new(404, "not_found", message)
+}
+
+fn method(head: &Head<'_>, wanted: &'static str) -> Result<(), Refusal> {
+    if head.method == wanted || (wanted == "GET" && head.method == "HEAD") {
+        return Ok(());
+    }
+    let message = format!("this path takes {wanted}");
+    Err(Refusal::new(405, "method_not_allowed", message).with_header("Allow", wanted))
+}
+
+/// Slashes of a name may stand as they are or as `%2F`.
+fn channel(path: &str) -> Result<Arc<str>, Refusal> {
+    let name = decode_path(path).ok_or_else(|| Refusal::bad_request("the channel's name is not UTF-8"))?;
+    check_channel(&name).map_err(|refused| Refusal::new(400, refused.code.label(), refused.message))?;
+    Ok((&*name).into())
+}
+
+/// `curl -d` says form and means JSON; everything else has to say what it is.
+fn is_ndjson(head: &Head<'_>) -> Result<bool, Refusal> {
+    let Some(value) = head.only("content-type")? else { return Ok(false) };
+    let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/x-ndjson") {
+        return Ok(true);
+    }
+    let json: [&[u8]; 2] = [b"application/json", b"application/x-www-form-urlencoded"];
+    if json.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        return Ok(false);
+    }
+    let message = "Content-Type is application/json, or application/x-ndjson for one publication a line";
+    Err(Refusal::new(415, "bad_request", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(text: &str) -> Result<Route, u16> {
+        let text = format!("{text}\r\nHost: localhost:8081\r\n\r\n");
+        let head = Head::parse(text.as_bytes()).map_err(|refusal| refusal.status)?;
+        Route::find(&head).map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn each_path_has_its_call_and_its_method() {
+        assert_eq!(route("POST /publish HTTP/1.1"), Ok(Route::Publish { ndjson: false }));
+        assert_eq!(
+            route("POST /publish HTTP/1.1\r\nContent-Type: Application/X-NDJSON; charset=utf-8"),
+            Ok(Route::Publish { ndjson: true })
+        );
+        assert_eq!(route("GET /channels?prefix=a%3A HTTP/1.1"), Ok(Route::Channels { prefix: "a:".into() }));
+        assert_eq!(route("GET /channels/a%2Fb/c HTTP/1.1"), Ok(Route::Channel { name: "a/b/c".into() }));
+        assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics));
+        for (line, status) in [
+            ("GET /publish HTTP/1.1", 405),
+            ("POST /metrics HTTP/1.1", 405),
+            ("ANNOUNCE /healthz HTTP/1.1", 405),
+            ("GET /nothing HTTP/1.1", 404),
+            ("GET /channels/a%20b HTTP/1.1", 400),
+            ("GET /channels/ HTTP/1.1", 400),
+            ("POST /publish HTTP/1.1\r\nContent-Type: text/plain", 415),
+            ("POST /publish HTTP/1.1\r\nOrigin: https://evil.example", 403),
+        ] {
+            assert_eq!(route(line), Err(status), "{line}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Profile `idle`: clients that subscribe and then do nothing but answer pings. What the server and the kernel remember of
+//! each is counted, and what it costs to keep them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::client::MASK;
+use super::conduct::{Conduct, Desk, Mismatch, Note};
+use super::crowd::{Crowd, Gathering, Rig};
+use super::error::BenchError;
+use super::figures::{Figure, Measurement, median};
+use super::probe::{Cpu, KernelMemory, Memory};
+use super::target::Target;
+use super::worker::Act;
+use crate::proto::frame::{Opcode, put_masked_frame};
+
+/// The load.
+#[derive(Debug, Clone)]
+pub(super) struct Load {
+    pub(super) connections: u32,
+    /// How long they are held.
+    pub(super) hold: Duration,
+    /// What each says once before, if anything; the server answers with one message.
+    pub(super) say: Option<String>,
+}
+
+const JOIN: Figure = median("join_s");
+const RSS: Figure = median("rss_bytes_per_connection");
+const PSS: Figure = median("pss_bytes_per_connection");
+const RSS_SAID: Figure = median("rss_said_bytes_per_connection");
+const RSS_LEFT: Figure = median("rss_left_bytes_per_connection");
+const RSS_BEFORE: Figure = median("rss_before_bytes");
+const RSS_AFTER: Figure = median("rss_after_bytes");
+const SLAB: Figure = median("slab_bytes_per_connection");
+const SOCKET_SLAB: Figure = median("socket_slab_bytes_per_connection");
+const SOCKETS: Figure = median("tcp_sockets");
+const TCP_MEM: Figure = median("tcp_mem_pages");
+const CPU: Figure = median("cpu_us_per_connection_s");
+const PINGS: Figure = median("pings_per_s");
+const PING_CPU: Figure = median("cpu_us_per_ping");
+const PING_SPREAD: Figure = median("ping_spread_percent");
+
+/// What this profile yields. Slab figures are the host's: over loopback both ends of each connection are in them.
+pub(super) const FIGURES: &[Figure] = &[
+    JOIN,
+    RSS,
+    PSS,
+    RSS_SAID,
+    RSS_LEFT,
+    RSS_BEFORE,
+    RSS_AFTER,
+    SLAB,
+    SOCKET_SLAB,
+    SOCKETS,
+    TCP_MEM,
+    CPU,
+    PINGS,
+    PING_CPU,
+    PING_SPREAD,
+];
+
+/// Measures one server.
+///
+/// # Errors
+/// Clients that did not join, or a server whose process cannot be read.
+pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Measurement, BenchError> {
+    let gathering = Gathering {
+        clients: load.connections,
+        first: 0,
+        in_flight_max: Some(rig.in_flight_max),
+        reset: true,
+    };
+    let (memory, kernel) = (Memory::read(&target.pids)?, KernelMemory::read()?);
+    let began = Instant::now();
+    let crowd = Crowd::gather(rig, target, gathering, || Idlers::new(load))?;
+    crowd.shared.recording.store(false, Ordering::Relaxed);
+    let mut crowd = crowd.all_joined(rig)?;
+
+    let mut measurement = Measurement::default();
+    measurement.set(&JOIN, began.elapsed().as_secs_f64());
+    let scale = Scale { connections: f64::from(load.connections), memory, known: !target.pids.is_empty() };
+    rig.settle(&target.pids)?;
+    scale.set_server(&mut measurement, &RSS, Some(&PSS), &Memory::read(&target.pids)?);
+    if load.say.is_some() {
+        crowd.act(Act::Play);
+        crowd.wait(rig, "answered", u64::from(load.connections), |shared| &shared.finished)?;
+        rig.settle(&target.pids)?;
+        scale.set_server(&mut measurement, &RSS_SAID, None, &Memory::read(&target.pids)?);
+    }
+    scale.set_kernel(&mut measurement, &kernel, &KernelMemory::read()?);
+
+    let hold = hold(rig, &crowd, target, load)?;
+    if scale.known {
+        measurement.set(&RSS_BEFORE, memory.rss as f64);
+        measurement.set(&RSS_AFTER, Memory::read(&target.pids)?.rss as f64);
+    }
+    let mut home = crowd.leave()?;
+    let mut pings = Pings::default();
+    home.conducts.iter().for_each(|conduct| pings.add(&conduct.pings));
+    hold.set(&mut measurement, &scale, &pings);
+    rig.settle(&target.pids)?;
+    scale.set_server(&mut measurement, &RSS_LEFT, None, &Memory::read(&target.pids)?);
+    home.complain_to(&mut measurement);
+    Ok(measurement)
+}
+
+/// The time in which nothing happens but pings.
+struct Hold {
+    seconds: f64,
+    cpu_us: f64,
+}
+
+fn hold(rig: &Rig, crowd: &Crowd<Idlers>, target: &Target, load: &Load) -> Result<Hold, BenchError> {
+    let (began, before) = (Instant::now(), Cpu::read(&target.pids)?);
+    crowd.shared.recording.store(true, Ordering::Relaxed);
+    rig.pause("ms of silence", load.hold);
+    crowd.shared.recording.store(false, Ordering::Relaxed);
+    let cpu_us = Cpu::read(&target.pids)?.since(&before).total_us;
+    Ok(Hold { seconds: began.elapsed().as_secs_f64(), cpu_us })
+}
+
+impl Hold {
+    fn set(&self, measurement: &mut Measurement, scale: &Scale, pings: &Pings) {
+        let pinged = pings.total() as f64;
+        if self.seconds > 0.0 {
+            measurement.set(&PINGS, pinged / self.seconds);
+        }
+        if scale.known && self.seconds > 0.0 {
+            measurement.set(&CPU, self.cpu_us / scale.connections / self.seconds);
+        }
+        if scale.known && pinged > 0.0 {
+            measurement.set(&PING_CPU, self.cpu_us / pinged);
+        }
+        if let Some(spread) = pings.spread_percent() {
+            measurement.set(&PING_SPREAD, spread);
+        }
+    }
+}
+
+/// What growth is counted from, and by what it is divided.
+struct Scale {
+    connections: f64,
+    memory: Memory,
+    /// The server's processes are known.
+    known: bool,
+}
+
+impl Scale {
+    fn set_server(&self, to: &mut Measurement, rss: &Figure, pss: Option<&Figure>, now: &Memory) {
+        if !self.known {
+            return;
+        }
+        to.set(rss, (now.rss as f64 - self.memory.rss as f64) / self.connections);
+        if let Some(pss) = pss {
+            to.set(pss, (now.pss as f64 - self.memory.pss as f64) / self.connections);
+        }
+    }
+
+    fn set_kernel(&self, to: &mut Measurement, before: &KernelMemory, now: &KernelMemory) {
+        let growth = |now: u64, before: u64| (now as f64 - before as f64) / self.connections;
+        to.set(&SLAB, growth(now.slab, before.slab));
+        if let (Some(now), Some(before)) = (now.socket_slab, before.socket_slab) {
+            to.set(&SOCKET_SLAB, growth(now, before));
+        }
+        to.set(&SOCKETS, now.sockets.allocated as f64 - before.sockets.allocated as f64);
+        to.set(&TCP_MEM, now.sockets.mem_pages as f64 - before.sockets.mem_pages as f64);
+    }
+}
+
+/// One thread's clients.
+#[derive(Debug)]
+struct Idlers {
+    say: Option<String>,
+    pings: Pings,
+}
+
+impl Idlers {
+    fn new(load: &Load) -> Self {
+        Self { say: load.say.clone(), pings: Pings::default() }
+    }
+}
+
+impl Conduct for Idlers {
+    fn open(&mut self, _client: u32, note: &mut Note, desk: &mut Desk<'_>) {
+        if let Some(text) = &self.say {
+            note.count = 1;
+            put_masked_frame(desk.out, Opcode::Text, text.as_bytes(), MASK);
+        }
+    }
+
+    fn message(
+        &mut self,
+        _client: u32,
+        note: &mut Note,
+        _text: &str,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Mismatch> {
+        *desk.finished += u64::from(std::mem::take(&mut note.count));
+        Ok(())
+    }
+
+    fn pinged(&mut self, desk: &mut Desk<'_>) {
+        if desk.recording {
+            self.pings.record(desk.now_ns);
+        }
+    }
+}
+
+/// How many pings came in each tenth of a second.
+#[derive(Debug, Default)]
+struct Pings {
+    /// Of the first tenth that has any, counted since the run began.
+    first: u64,
+    counts: Vec<u32>,
+}
+
+impl Pings {
+    fn record(&mut self, now_ns: u64) {
+        let tenth = now_ns / TENTH_NS;
+        if self.counts.is_empty() {
+            self.first = tenth;
+        }
+        // The clock of one thread does not go back; the hold, a week at most, bounds the list.
+        let place = tenth.saturating_sub(self.first) as usize;
+        if place >= self.counts.len() {
+            self.counts.resize(place + 1, 0);
+        }
+        self.counts[place] += 1;
+    }
+
+    fn add(&mut self, other: &Self) {
+        if other.counts.is_empty() {
+            return;
+        }
+        if self.counts.is_empty() {
+            self.first = other.first;
+        }
+        let first = self.first.min(other.first);
+        let ends = [self, other].map(|pings| pings.first + pings.counts.len() as u64);
+        let mut counts = vec![0; (ends[0].max(ends[1]) - first) as usize];
+        for pings in [&*self, other] {
+            let from = (pings.first - first) as usize;
+            counts[from..].iter_mut().zip(&pings.counts).for_each(|(sum, count)| *sum += count);
+        }
+        *self = Self { first, counts };
+    }
+
+    fn total(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// How far the busiest or the quietest tenth is from the mean, in percent of it. The first and the last, which the
+    /// hold cut, do not count; without enough of the others there is no answer.
+    fn spread_percent(&self) -> Option<f64> {
+        let whole = self.counts.get(1..self.counts.len().checked_sub(1)?)?;
+        if whole.len() < TENTHS_MIN {
+            return None;
+        }
+        let mean = whole.iter().map(|count| f64::from(*count)).sum::<f64>() / whole.len() as f64;
+        let farthest = whole.iter().map(|count| (f64::from(*count) - mean).abs()).fold(0.0, f64::max);
+        (mean > 0.0).then(|| farthest / mean * 100.0)
+    }
+}
+
+const TENTH_NS: u64 = 100_000_000;
+const TENTHS_MIN: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pings(tenths: &[u64]) -> Pings {
+        let mut pings = Pings::default();
+        tenths.iter().for_each(|tenth| pings.record(tenth * TENTH_NS + 5));
+        pings
+    }
+
+    #[test]
+    fn threads_that_began_at_other_times_add_up_by_the_clock() {
+        let mut sum = pings(&[5, 5, 7]);
+        sum.add(&pings(&[3, 7, 9]));
+        sum.add(&Pings::default());
+        assert_eq!((sum.first, sum.counts.as_slice()), (3, [1, 0, 2, 0, 2, 0, 1].as_slice()));
+        let mut none = Pings::default();
+        none.add(&sum);
+        assert_eq!((none.first, none.total()), (3, 6));
+    }
+
+    #[test]
+    fn the_spread_is_the_farthest_tenth_by_the_mean() {
+        let even: Vec<u64> = (0..20).flat_map(|tenth| [tenth; 10]).collect();
+        assert_eq!(pings(&even).spread_percent(), Some(0.0));
+        let mut burst = even.clone();
+        burst.extend([7; 18]);
+        assert!((pings(&burst).spread_percent().unwrap() - 154.5).abs() < 0.1);
+        assert_eq!(pings(&[1, 2, 3]).spread_percent(), None);
+        assert_eq!(Pings::default().spread_percent(), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! `roost serve`: the configuration from this process's arguments, environment and files, then the node.
+//! Must never know what a node does.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use clap::{ArgMatches, Command};
+
+use super::{Failure, logging, output};
+use crate::config::{self, ConfigError, Host, Task};
+use crate::limits::CONFIG_FILE_BYTES_MAX;
+use crate::node;
+
+pub(super) fn command() -> Command {
+    config::command()
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let loaded = config::load(matches, std::env::vars_os(), &measure_host(), read_file)?;
+    for warning in &loaded.warnings {
+        output::complain("warning", &warning.to_string());
+    }
+    match loaded.task {
+        Task::Check => output::print("the configuration is valid\n").map(drop),
+        Task::Print => output::print(&loaded.settings.to_string()).map(drop),
+        Task::Run => {
+            logging::start(loaded.config.log_level, loaded.config.log_format);
+            node::run(loaded.config).map_err(|error| Failure::Refused(error.to_string()))
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Usage(error) => Self::Arguments(error),
+            problems @ ConfigError::Problems(_) => Self::Refused(problems.to_string()),
+        }
+    }
+}
+
+/// What this host gives a node that was told nothing. Where the host does not say, the smallest answer is taken.
+fn measure_host() -> Host {
+    let smallest = Host::default();
+    let hard = rlimit::Resource::NOFILE.get_hard();
+    let descriptors = hard.map(|hard| usize::try_from(hard).unwrap_or(usize::MAX));
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Host {
+        cores: std::thread::available_parallelism().map_or(smallest.cores, std::num::NonZero::get),
+        descriptors_max: descriptors.unwrap_or(smallest.descriptors_max),
+        name: if name.is_empty() { smallest.name } else { name },
+    }
+}
+
+/// Reads no more of a file than shows that it is too large.
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(CONFIG_FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}

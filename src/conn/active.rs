@@ -1,0 +1,32 @@
+//! What a connection owns only while something is under way: a partial head, a partial message, a queue.
+//! Must never outlive its use: [`Active::is_idle`] says when the box goes back.
+
+use super::out_queue::OutQueue;
+use crate::clock::Tick;
+use crate::proto::decoder::Decoder;
+use crate::proto::http::HeadScanner;
+
+/// The box of an active connection.
+#[derive(Debug, Default)]
+pub struct Active {
+    /// The request head so far, at most [`crate::limits::HEAD_BYTES_MAX`] and one read.
+    pub head: Vec<u8>,
+    /// How far `head` was searched for its end.
+    pub scanner: HeadScanner,
+    /// The frame or message in progress.
+    pub decoder: Decoder,
+    /// What could not be written yet.
+    pub out: OutQueue,
+    /// Since when the queue is over its soft bound.
+    pub over_soft_since: Option<Tick>,
+    /// Bytes thrown away while lingering, at most [`crate::limits::LINGER_BYTES_MAX`].
+    pub discarded: usize,
+}
+
+impl Active {
+    /// Nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.head.is_empty() && self.decoder.is_idle() && self.out.is_empty() && self.discarded == 0
+    }
+}

@@ -1,0 +1,145 @@
+//! Floor 1: one peer. Its state in one cache line, and what it owns only while it is active.
+//! Must never know a channel's subscribers, another connection, or how bytes reach the kernel.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub mod active;
+pub mod out_queue;
+pub mod rate;
+pub mod socket;
+pub mod subscriptions;
+
+use crate::clock::{Now, Tick};
+use active::Active;
+use rate::Rate;
+use subscriptions::Subscriptions;
+
+/// Where a connection is in its life.
+///
+/// ```text
+///             101 (/live)          either side's close frame
+///   ┌─ Head ─┬──────────▶ Live ─┬──────────────────────────┐
+///   │        └──────────▶ Echo ─┘                          ▼
+///   │         101 (/echo)         a refusal or an ─────▶ Lingering ─── their FIN, or time is up ──▶ Dead
+///   │                             answer to plain HTTP                                               ▲
+///   └── the stream ends without a goodbye, in any phase ─────────────────────────────────────────────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting for the whole request head. `since` is when the connection was accepted.
+    Head,
+    /// A WebSocket that speaks the native dialect. `since` is when its last byte came.
+    Live,
+    /// A WebSocket that gets its own messages back. `since` is when its last byte came.
+    Echo,
+    /// Our last byte is written or queued. Behind it goes our FIN; what still comes is thrown away until theirs,
+    /// because closing with unread bytes makes the kernel send a reset that can overtake our last answer
+    /// (RFC 9112 §9.6). `since` is when it began.
+    Lingering,
+    /// Ended; the end of the turn frees it.
+    Dead,
+}
+
+impl Phase {
+    /// Whether frames are exchanged: after the upgrade, before any close.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        match self {
+            Self::Live | Self::Echo => true,
+            Self::Head | Self::Lingering | Self::Dead => false,
+        }
+    }
+}
+
+/// One connection: everything that an idle one owns.
+#[derive(Debug)]
+pub struct Conn<S> {
+    /// The peer's socket.
+    pub socket: S,
+    /// Distinguishes this connection from earlier ones in the same slot.
+    pub generation: u32,
+    /// The moment that the phase counts from.
+    pub since: Tick,
+    /// The pace of the peer's messages.
+    pub rate: Rate,
+    /// What only an active connection needs; given back when idle.
+    pub active: Option<Box<Active>>,
+    /// The channels it is subscribed to, or about to be.
+    pub subscriptions: Subscriptions,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// A ping was sent since the last byte came.
+    pub pinged: bool,
+    /// It stands on the ready-again list.
+    pub listed: bool,
+    /// The peer ended its side; read on to the end although the last read was short.
+    pub read_closed: bool,
+}
+
+/// A slot of the slab, as `slab` lays it out: a vacant one must not make it larger.
+#[cfg(test)]
+#[allow(dead_code)] // only its size is of interest
+enum SlabSlot<S> {
+    Vacant(usize),
+    Occupied(Conn<S>),
+}
+
+// An idle connection is one cache line. A socket is its descriptor, four bytes (mio adds a check in debug builds).
+const _: () = assert!(size_of::<Conn<u32>>() <= 64);
+
+impl<S> Conn<S> {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(socket: S, generation: u32, now: Now) -> Self {
+        Self {
+            socket,
+            generation,
+            since: now.tick(),
+            rate: Rate::default(),
+            active: None,
+            subscriptions: Subscriptions::default(),
+            phase: Phase::Head,
+            pinged: false,
+            listed: false,
+            read_closed: false,
+        }
+    }
+
+    /// The box of an active connection, made when there is none.
+    pub fn activate(&mut self) -> &mut Active {
+        self.active.get_or_insert_with(Box::default)
+    }
+
+    /// Gives the box back when nothing in it is needed any more.
+    pub fn settle(&mut self) {
+        if self.active.as_ref().is_some_and(|active| active.is_idle()) {
+            self.active = None;
+        }
+    }
+
+    /// Bytes waiting to be written.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.active.as_ref().map_or(0, |active| active.out.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slab_slot_is_one_cache_line() {
+        assert!(size_of::<SlabSlot<u32>>() <= 64, "{} bytes", size_of::<SlabSlot<u32>>());
+    }
+
+    #[test]
+    fn an_idle_connection_gives_its_box_back() {
+        let mut conn = Conn::new((), 1, Now::default());
+        conn.activate().out.push_owned(b"x".to_vec());
+        conn.settle();
+        assert_eq!(conn.queued_bytes(), 1);
+        conn.activate().out = out_queue::OutQueue::default();
+        conn.settle();
+        assert!(conn.active.is_none());
+    }
+}

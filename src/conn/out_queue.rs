@@ -1,0 +1,226 @@
+//! What could not be written to a peer yet: references to shared bytes and a few owned ones, in order.
+//! Must never copy a publication, and never drop or reorder part of a frame.
+
+use super::socket::Socket;
+use crate::limits::WRITE_CHUNKS_MAX;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+/// Bytes to write, in order. The bound is the caller's: [`crate::limits::Limits::queue_hard_bytes`].
+#[derive(Debug, Default)]
+pub struct OutQueue {
+    chunks: VecDeque<Chunk>,
+    /// Sum of what is left of all chunks.
+    bytes: usize,
+    /// Chunks written in full so far: the number of the first one in `chunks`.
+    written: usize,
+    /// The number of the chunk that is the latest pong.
+    pong: Option<usize>,
+}
+
+/// A piece of the stream. `start` is how much of it was written.
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    start: usize,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Shared(Arc<[u8]>),
+    Owned(Vec<u8>),
+}
+
+impl Chunk {
+    fn rest(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Shared(bytes) => &bytes[self.start..],
+            Bytes::Owned(bytes) => &bytes[self.start..],
+        }
+    }
+}
+
+impl OutQueue {
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends shared bytes from `start` on, without copying them.
+    pub fn push_shared(&mut self, bytes: Arc<[u8]>, start: usize) {
+        self.bytes += bytes.len() - start;
+        self.chunks.push_back(Chunk { bytes: Bytes::Shared(bytes), start });
+    }
+
+    /// Appends bytes of our own; small ones join the last owned chunk.
+    pub fn push_owned(&mut self, bytes: Vec<u8>) {
+        self.bytes += bytes.len();
+        match self.chunks.back_mut() {
+            Some(Chunk { bytes: Bytes::Owned(last), .. }) if last.len() < JOIN_BYTES_MAX => {
+                last.extend_from_slice(&bytes);
+            }
+            Some(_) | None => self.chunks.push_back(Chunk { bytes: Bytes::Owned(bytes), start: 0 }),
+        }
+    }
+
+    /// Queues a whole pong frame. It takes the place of one that still waits: only the latest ping has to be
+    /// answered (RFC 6455 §5.5.3), so a peer that pings and does not read costs one pong.
+    pub fn set_pong(&mut self, frame: &[u8]) {
+        let waiting = self.pong.and_then(|number| self.chunks.get_mut(number.checked_sub(self.written)?));
+        self.bytes += frame.len();
+        match waiting {
+            Some(chunk) if chunk.start == 0 => {
+                self.bytes -= chunk.rest().len();
+                chunk.bytes = Bytes::Shared(frame.into());
+            }
+            Some(_) | None => {
+                self.pong = Some(self.written + self.chunks.len());
+                self.chunks.push_back(Chunk { bytes: Bytes::Shared(frame.into()), start: 0 });
+            }
+        }
+    }
+
+    /// Throws away everything that no byte was written of, so that a close frame can follow at once.
+    pub fn truncate_to_frame_begun(&mut self) {
+        self.pong = None;
+        let begun = self.chunks.front().is_some_and(|chunk| chunk.start > 0);
+        self.chunks.truncate(usize::from(begun));
+        self.bytes = self.chunks.front().map_or(0, |chunk| chunk.rest().len());
+    }
+
+    /// Writes until everything is out or the socket is full.
+    ///
+    /// # Errors
+    /// The socket's, except `WouldBlock`: that is an answer, and leaves the rest queued.
+    pub fn flush(&mut self, socket: &mut impl Socket) -> io::Result<u64> {
+        let mut written_total = 0;
+        while !self.chunks.is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS_MAX];
+            let count = self.chunks.len().min(WRITE_CHUNKS_MAX);
+            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+                *slice = IoSlice::new(chunk.rest());
+            }
+            match socket.write_vectored(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    written_total += written as u64;
+                    self.advance(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written_total)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(front) = self.chunks.front_mut() {
+            let rest = front.rest().len();
+            if written < rest {
+                front.start += written;
+                return;
+            }
+            written -= rest;
+            self.chunks.pop_front();
+            self.written += 1;
+        }
+    }
+}
+
+/// Owned bytes are joined up to this size: many small answers make one chunk, a large one is not copied again.
+const JOIN_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes `room` bytes a call, then is full for one call.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: usize,
+        full: bool,
+    }
+
+    impl Socket for Narrow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.full, true) {
+                self.full = false;
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let taken = bytes.len().min(self.room);
+            self.taken.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+            let joined: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
+            self.write(&joined)
+        }
+
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn drained(queue: &mut OutQueue, room: usize) -> Vec<u8> {
+        let mut socket = Narrow { taken: Vec::new(), room, full: false };
+        while !queue.is_empty() {
+            queue.flush(&mut socket).unwrap();
+        }
+        socket.taken
+    }
+
+    #[test]
+    fn everything_comes_out_in_order_whatever_the_socket_takes() {
+        for room in 1..40 {
+            let mut queue = OutQueue::default();
+            let mut expected = Vec::new();
+            for round in 0..100u8 {
+                let bytes = vec![round; usize::from(round % 7) + 1];
+                expected.extend_from_slice(&bytes);
+                if round % 3 == 0 { queue.push_shared(bytes.into(), 0) } else { queue.push_owned(bytes) }
+            }
+            assert_eq!(queue.bytes(), expected.len());
+            assert_eq!(drained(&mut queue, room), expected, "room {room}");
+            assert_eq!(queue.bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn only_the_latest_pong_waits() {
+        let mut queue = OutQueue::default();
+        queue.push_owned(b"data".to_vec());
+        queue.set_pong(b"old");
+        queue.push_owned(b"more".to_vec());
+        queue.set_pong(b"newer");
+        assert_eq!(queue.bytes(), 13);
+        assert_eq!(drained(&mut queue, 100), b"datanewermore");
+        queue.set_pong(b"again");
+        assert_eq!(drained(&mut queue, 100), b"again");
+    }
+
+    #[test]
+    fn a_frame_begun_survives_when_the_rest_is_thrown_away() {
+        let mut queue = OutQueue::default();
+        queue.push_shared(Arc::from(&b"begun"[..]), 0);
+        queue.push_shared(Arc::from(&b"waiting"[..]), 0);
+        let mut socket = Narrow { taken: Vec::new(), room: 2, full: false };
+        queue.flush(&mut socket).unwrap();
+        queue.truncate_to_frame_begun();
+        assert_eq!(drained(&mut queue, 100), b"gun");
+    }
+}

@@ -1,0 +1,31 @@
+//! The one thing a shard asks of the outside: a non-blocking byte stream. The reactor gives it TCP, the simulation
+//! gives it faults. Must never know which.
+
+use std::io;
+
+/// A non-blocking stream. Every call may fail with [`io::ErrorKind::WouldBlock`]: wait for readiness.
+pub trait Socket {
+    /// Reads what is there into `into`; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; anything else ends the connection.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes as much of `bytes` as fits.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits; anything else ends the connection.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes as much of `chunks`, in order, as fits.
+    ///
+    /// # Errors
+    /// As [`Socket::write`].
+    fn write_vectored(&mut self, chunks: &[io::IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends our side of the stream after what was written; the peer may go on sending.
+    ///
+    /// # Errors
+    /// When the peer is gone already.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+}

@@ -1,0 +1,121 @@
+//! Calls that wait for shards: what was asked, what came back, and the answer once all is there. Must never wait.
+
+use crate::api::Reply;
+use crate::api::channels::Gathered;
+use crate::api::publish::{Batch, Outcome};
+use crate::dialect::cursor::Cursor;
+use crate::metrics::Counters;
+use crate::proto::http::Refusal;
+use crate::shard::mail::Answer;
+use std::sync::Arc;
+
+/// A call under way.
+#[derive(Debug)]
+pub struct Call {
+    /// Whom to answer: the connection's key and generation.
+    pub caller: (usize, u64),
+    /// When it is answered whatever is missing, in milliseconds since the node started.
+    pub due_ms: u64,
+    missing: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Publish { batch: Batch, outcomes: Vec<Option<Outcome>> },
+    Counters { shards: Vec<Option<Box<Counters>>> },
+    Channels { gathered: Gathered, single: Option<Arc<str>> },
+}
+
+/// What a finished call says.
+#[derive(Debug)]
+pub enum Finished {
+    /// An answer.
+    Reply(Reply),
+    /// The shards' counters, in order; None where one did not answer in time.
+    Counters(Vec<Option<Box<Counters>>>),
+}
+
+impl Call {
+    /// A publish call; `refused` are the publications that did not leave, by index.
+    #[must_use]
+    pub fn publish(caller: (usize, u64), due_ms: u64, batch: Batch) -> Self {
+        let missing = batch.publications.len();
+        let outcomes = (0..missing).map(|_| None).collect();
+        Self { caller, due_ms, missing, kind: Kind::Publish { batch, outcomes } }
+    }
+
+    /// A scrape.
+    #[must_use]
+    pub fn counters(caller: (usize, u64), due_ms: u64, shards: usize) -> Self {
+        let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect() };
+        Self { caller, due_ms, missing: shards, kind }
+    }
+
+    /// A look at one channel, or at many.
+    #[must_use]
+    pub fn channels(caller: (usize, u64), due_ms: u64, shards: usize, single: Option<Arc<str>>) -> Self {
+        let kind = Kind::Channels { gathered: Gathered::default(), single };
+        Self { caller, due_ms, missing: shards, kind }
+    }
+
+    /// Whether everything is there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// One publication is numbered, or its owner has no room.
+    pub fn published(&mut self, index: u32, cursor: Option<Cursor>) {
+        let Kind::Publish { outcomes, .. } = &mut self.kind else { return };
+        let outcome = &mut outcomes[index as usize];
+        assert!(outcome.is_none(), "two outcomes of one publication");
+        *outcome = Some(cursor.ok_or_else(overloaded));
+        self.missing -= 1;
+    }
+
+    /// One shard has answered.
+    pub fn answered(&mut self, shard: usize, answer: Answer) {
+        match (&mut self.kind, answer) {
+            (Kind::Counters { shards }, Answer::Counters(counters)) => shards[shard] = Some(counters),
+            (Kind::Channels { gathered, .. }, Answer::Channels { channels, truncated }) => {
+                gathered.add(channels, truncated);
+            }
+            (Kind::Publish { .. } | Kind::Counters { .. } | Kind::Channels { .. }, _) => {
+                unreachable!("an answer to another question")
+            }
+        }
+        self.missing -= 1;
+    }
+
+    /// The answer, with whatever is missing named.
+    #[must_use]
+    pub fn finish(self) -> Finished {
+        let complete = self.is_complete();
+        match self.kind {
+            Kind::Publish { batch, outcomes } => {
+                let outcomes: Vec<Outcome> =
+                    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(unknown()))).collect();
+                Finished::Reply(batch.reply(&outcomes))
+            }
+            Kind::Counters { shards } => Finished::Counters(shards),
+            Kind::Channels { .. } if !complete => Finished::Reply(Reply::refusal(&silent())),
+            Kind::Channels { gathered, single: Some(name) } => Finished::Reply(gathered.single(&name)),
+            Kind::Channels { gathered, single: None } => Finished::Reply(gathered.list()),
+        }
+    }
+}
+
+/// Nobody got it: the owner's mailbox or table is full.
+#[must_use]
+pub fn overloaded() -> Refusal {
+    Refusal::new(503, "overloaded", "nobody got it, try again later").with_header("Retry-After", "1")
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(503, "outcome_unknown", "a shard did not say in time whether this went out")
+}
+
+fn silent() -> Refusal {
+    Refusal::new(503, "unavailable", "a shard did not answer in time")
+}

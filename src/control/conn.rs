@@ -1,0 +1,246 @@
+//! One connection to the API: requests in, answers out, one at a time and in order. Must never know what a call does.
+
+use super::stream::Stream;
+use crate::api::{Reply, Route};
+use crate::clock::Now;
+use crate::limits::{API_IDLE_TIMEOUT_MS, API_INPUT_BYTES_MAX, API_REQUEST_TIMEOUT_MS};
+use crate::proto::body::{BodyReader, body_length};
+use crate::proto::http::{Head, HeadScanner, Refusal, put_continue, put_refusal};
+use std::io::{self, ErrorKind, Read, Write};
+
+/// A request that arrived in full.
+#[derive(Debug)]
+pub struct Request {
+    /// The call.
+    pub route: Route,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// Whether a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It does.
+    Open,
+    /// It is over.
+    Over,
+}
+
+/// How a request is to be answered.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    keep_alive: bool,
+    head_only: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between requests, or within a head.
+    Head(HeadScanner),
+    /// Within a body.
+    Body { route: Route, manner: Manner, reader: BodyReader, body: Vec<u8> },
+    /// A call is being answered; further requests wait.
+    Calling(Manner),
+    /// The last answer is written or on its way; what still comes is thrown away.
+    Closing,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct ApiConn {
+    stream: Stream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    state: State,
+    /// The moment by which the present state must be over, in milliseconds since the node started.
+    pub due_ms: u64,
+    /// There may be more to read: an edge-triggered poll will not say so again.
+    readable: bool,
+    ended: bool,
+}
+
+impl ApiConn {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(stream: Stream, now: Now) -> Self {
+        Self {
+            stream,
+            input: Vec::new(),
+            output: Vec::new(),
+            state: State::Head(HeadScanner::default()),
+            due_ms: now.mono_ms + API_IDLE_TIMEOUT_MS,
+            readable: true,
+            ended: false,
+        }
+    }
+
+    /// The socket, to register it.
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// The poll says that there may be bytes.
+    pub fn set_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// Reads, parses and writes as far as it goes; returns the next request once it is complete.
+    ///
+    /// # Errors
+    /// When the stream is broken.
+    pub fn advance(&mut self, now: Now) -> io::Result<(Option<Request>, Fate)> {
+        let request = loop {
+            let read = self.fill()?;
+            match self.parse(now) {
+                Ok(Some(request)) => break Some(request),
+                Ok(None) if read => {}
+                Ok(None) => break None,
+                Err(refusal) => {
+                    put_refusal(&mut self.output, &refusal);
+                    self.close(now);
+                }
+            }
+        };
+        self.drain()?;
+        let calling = matches!(self.state, State::Calling(_));
+        let over = self.ended && self.output.is_empty() && !calling;
+        Ok((request, if over { Fate::Over } else { Fate::Open }))
+    }
+
+    /// Answers the call under way.
+    pub fn answer(&mut self, now: Now, reply: &Reply) {
+        let State::Calling(manner) = self.state else { return };
+        reply.put(&mut self.output, manner.keep_alive, manner.head_only);
+        if manner.keep_alive {
+            self.state = State::Head(HeadScanner::default());
+            self.due_ms = now.mono_ms + API_IDLE_TIMEOUT_MS;
+        } else {
+            self.close(now);
+        }
+    }
+
+    /// What a connection gets whose time is over; true when it is to be dropped at once.
+    pub fn expire(&mut self, now: Now) -> bool {
+        match &self.state {
+            State::Head(_) if self.input.is_empty() => true,
+            State::Head(_) | State::Body { .. } => {
+                let message = "the request did not arrive in time";
+                put_refusal(&mut self.output, &Refusal::new(408, "timeout", message));
+                self.close(now);
+                false
+            }
+            State::Calling(_) | State::Closing => true,
+        }
+    }
+
+    /// Reads once, unless enough waits already. True when something came.
+    fn fill(&mut self) -> io::Result<bool> {
+        if !self.readable || self.input.len() >= API_INPUT_BYTES_MAX {
+            return Ok(false);
+        }
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => {
+                (self.readable, self.ended) = (false, true);
+                Ok(false)
+            }
+            Ok(count) => {
+                self.input.extend_from_slice(&chunk[..count]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                Ok(false)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match self.stream.write(&self.output) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => _ = self.output.drain(..count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if matches!(self.state, State::Closing) && !self.ended {
+            self.shut()?;
+        }
+        Ok(())
+    }
+
+    /// Behind the last answer goes our FIN; the client's is waited for, so that no reset overtakes the answer.
+    fn shut(&self) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write),
+        }
+    }
+
+    fn close(&mut self, now: Now) {
+        self.state = State::Closing;
+        self.input.clear();
+        self.due_ms = now.mono_ms + LINGER_MS;
+    }
+
+    fn parse(&mut self, now: Now) -> Result<Option<Request>, Refusal> {
+        if let State::Head(scanner) = &mut self.state {
+            if self.input.is_empty() {
+                return Ok(None);
+            }
+            let Some(length) = scanner.scan(&self.input)? else {
+                self.due_ms = self.due_ms.min(now.mono_ms + API_REQUEST_TIMEOUT_MS);
+                return Ok(None);
+            };
+            self.begin(now, length)?;
+        }
+        match &mut self.state {
+            State::Head(_) | State::Calling(_) => Ok(None),
+            State::Closing => {
+                self.input.clear();
+                Ok(None)
+            }
+            State::Body { reader, body, .. } => {
+                let mut used = 0;
+                let done = reader.feed(&self.input, &mut used, body)?;
+                self.input.drain(..used);
+                Ok(if done { self.call(now) } else { None })
+            }
+        }
+    }
+
+    /// From a head to its body.
+    fn begin(&mut self, now: Now, length: usize) -> Result<(), Refusal> {
+        let head = Head::parse(&self.input[..length])?;
+        let manner = Manner { keep_alive: head.keep_alive(), head_only: head.method == "HEAD" };
+        let route = Route::find(&head)?;
+        let reader = BodyReader::new(body_length(&head)?, route.body_bytes_max())?;
+        if head.expects_continue() {
+            put_continue(&mut self.output);
+        }
+        self.input.drain(..length);
+        self.due_ms = now.mono_ms + API_REQUEST_TIMEOUT_MS;
+        self.state = State::Body { route, manner, reader, body: Vec::new() };
+        Ok(())
+    }
+
+    /// From a whole body to the call.
+    fn call(&mut self, now: Now) -> Option<Request> {
+        match std::mem::replace(&mut self.state, State::Closing) {
+            State::Body { route, manner, body, .. } => {
+                self.state = State::Calling(manner);
+                // The call has a time limit of its own, which ends before this one.
+                self.due_ms = now.mono_ms + 2 * API_REQUEST_TIMEOUT_MS;
+                Some(Request { route, body })
+            }
+            State::Head(_) | State::Calling(_) | State::Closing => None,
+        }
+    }
+}
+
+/// How long a client may take to close after the last answer, in milliseconds.
+const LINGER_MS: u64 = 2_000;

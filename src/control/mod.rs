@@ -1,0 +1,349 @@
+//! Floor 4: the control thread: the API, signals, and the end of the node. Must never stand in the way of a byte to a
+//! client: it speaks to shards by mail alone.
+
+mod calls;
+mod conn;
+mod stream;
+
+pub use stream::{Listener, Stream};
+
+use crate::api::publish::Batch;
+use crate::api::{Reply, Route};
+use crate::clock::Now;
+use crate::hub::ShardId;
+use crate::hub::names::Names;
+use crate::limits::{API_CONNS_MAX, CALL_TIMEOUT_MS};
+use crate::metrics::text::{self, Snapshot};
+use crate::proto::http::Refusal;
+use crate::reactor::clock::Clock;
+use crate::reactor::post_office::{PostOffice, Sender};
+use crate::shard::mail::{Mail, Parcel, Publisher, Question, Report};
+use crate::sys::signals::Signals;
+use calls::{Call, Finished, overloaded};
+use conn::{ApiConn, Fate, Request};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The poll's name for the control thread's mailbox.
+pub const MAILBOX: Token = Token(usize::MAX);
+const LISTENER: Token = Token(usize::MAX - 1);
+const SIGNALS: Token = Token(usize::MAX - 2);
+/// How often time limits are looked at while there is anything to limit.
+const SWEEP_MS: u64 = 250;
+
+/// What the control thread is told once.
+#[derive(Debug)]
+pub struct Settings {
+    /// Connections that the node may hold, for `/metrics`.
+    pub connections_max: usize,
+    /// How long clients have to leave after a signal.
+    pub drain_over: Duration,
+    /// Says who owns a channel.
+    pub names: Names,
+}
+
+/// The control thread.
+#[derive(Debug)]
+pub struct Control {
+    settings: Settings,
+    poll: Poll,
+    listener: Listener,
+    signals: Signals,
+    office: Arc<PostOffice>,
+    sender: Sender,
+    clock: Clock,
+    conns: Slab<(ApiConn, u64)>,
+    calls: BTreeMap<u64, Call>,
+    /// Tickets and generations: never used twice.
+    serial: u64,
+    requests: u64,
+    draining: bool,
+    /// Shards whose threads have not ended.
+    running: usize,
+    inbox: Vec<Report>,
+}
+
+impl Control {
+    /// Puts the API and the signals on the control thread's poll.
+    ///
+    /// # Errors
+    /// When something cannot be registered.
+    pub fn new(
+        settings: Settings,
+        poll: Poll,
+        mut listener: Listener,
+        mut signals: Signals,
+        office: Arc<PostOffice>,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        listener.register(poll.registry(), LISTENER)?;
+        poll.registry().register(signals.source(), SIGNALS, Interest::READABLE)?;
+        let (sender, running) = (Sender::new(office.clone()), office.shards.len());
+        Ok(Self {
+            settings,
+            poll,
+            listener,
+            signals,
+            office,
+            sender,
+            clock,
+            conns: Slab::new(),
+            calls: BTreeMap::new(),
+            serial: 0,
+            requests: 0,
+            draining: false,
+            running,
+            inbox: Vec::new(),
+        })
+    }
+
+    /// Serves the API until every shard has ended after a signal.
+    ///
+    /// # Errors
+    /// When the poll fails, which leaves nothing to go on with.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        // Clients may have come while the node was being put together.
+        self.accept(self.clock.now());
+        while self.running > 0 {
+            let busy = !self.conns.is_empty() || !self.calls.is_empty();
+            let timeout = busy.then_some(Duration::from_millis(SWEEP_MS));
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let now = self.clock.now();
+            for event in &events {
+                match event.token() {
+                    MAILBOX => self.open_mail(now),
+                    LISTENER => self.accept(now),
+                    SIGNALS => self.signalled(),
+                    Token(key) => {
+                        if let Some((conn, _)) = self.conns.get_mut(key) {
+                            conn.set_readable();
+                            self.advance(now, key);
+                        }
+                    }
+                }
+            }
+            self.sweep(now);
+            self.sender.send();
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, now: Now) {
+        while let Ok(mut stream) = self.listener.accept() {
+            if self.conns.len() >= API_CONNS_MAX {
+                tracing::warn!(connections = API_CONNS_MAX, "too many connections to the API");
+                continue;
+            }
+            let entry = self.conns.vacant_entry();
+            let key = entry.key();
+            match stream.register(self.poll.registry(), Token(key)) {
+                Ok(()) => {
+                    self.serial += 1;
+                    entry.insert((ApiConn::new(stream, now), self.serial));
+                    self.advance(now, key);
+                }
+                Err(error) => tracing::warn!(%error, "a connection to the API could not be registered"),
+            }
+        }
+    }
+
+    /// Serves one connection as far as it goes.
+    fn advance(&mut self, now: Now, key: usize) {
+        while let Some((conn, generation)) = self.conns.get_mut(key) {
+            let generation = *generation;
+            match conn.advance(now) {
+                Ok((Some(request), _)) => self.call(now, (key, generation), request),
+                Ok((None, Fate::Open)) => return,
+                Ok((None, Fate::Over)) | Err(_) => {
+                    self.conns.remove(key);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, now: Now, caller: (usize, u64), request: Request) {
+        self.requests += 1;
+        let due_ms = now.mono_ms + CALL_TIMEOUT_MS;
+        let shards = self.office.shards.len();
+        match request.route {
+            Route::Publish { ndjson } => {
+                let batch = if ndjson {
+                    Ok(Batch::from_ndjson(&request.body))
+                } else {
+                    Batch::from_json(&request.body)
+                };
+                match batch {
+                    Ok(batch) => self.publish(now, caller, due_ms, batch),
+                    Err(refusal) => self.reply(now, caller, &Reply::refusal(&refusal)),
+                }
+            }
+            Route::Channels { prefix } => {
+                self.ask(Call::channels(caller, due_ms, shards, None), &Question::Channels { prefix });
+            }
+            Route::Channel { name } => {
+                let call = Call::channels(caller, due_ms, shards, Some(name.clone()));
+                self.ask(call, &Question::Channel(name));
+            }
+            Route::Metrics => self.ask(Call::counters(caller, due_ms, shards), &Question::Counters),
+            Route::Health => self.reply(now, caller, &Reply::text(200, "ok")),
+            Route::Ready if self.draining => self.reply(now, caller, &Reply::refusal(&draining())),
+            Route::Ready => self.reply(now, caller, &Reply::text(200, "ready")),
+        }
+    }
+
+    fn ask(&mut self, call: Call, question: &Question) {
+        let ticket = self.ticket(call);
+        for shard in 0..self.office.shards.len() {
+            let mail = Mail::Ask { ticket, question: question.clone() };
+            self.sender.sort(Parcel::Shard(ShardId(shard as u16), mail));
+        }
+    }
+
+    fn publish(&mut self, now: Now, caller: (usize, u64), due_ms: u64, batch: Batch) {
+        let shards = self.office.shards.len() as u16;
+        let names = self.settings.names;
+        let owners: Vec<_> = batch.publications.iter().map(|one| names.owner(&one.channel, shards)).collect();
+        let congested = self.office.congested();
+        // All or nothing, as far as it can be known beforehand.
+        if owners.iter().any(|&owner| congested.contains(owner)) {
+            return self.reply(now, caller, &Reply::refusal(&overloaded()));
+        }
+        let publications = batch.publications.clone();
+        let call = Call::publish(caller, due_ms, batch);
+        if call.is_complete() {
+            return self.finish(now, call);
+        }
+        let ticket = self.ticket(call);
+        for (index, (publication, owner)) in publications.into_iter().zip(owners).enumerate() {
+            let publisher = Publisher::Call { ticket, index: index as u32 };
+            let mail = Mail::Publish { name: publication.channel, data: publication.data, publisher };
+            self.sender.sort(Parcel::Shard(owner, mail));
+        }
+    }
+
+    fn ticket(&mut self, call: Call) -> u64 {
+        self.serial += 1;
+        self.calls.insert(self.serial, call);
+        self.serial
+    }
+
+    fn open_mail(&mut self, now: Now) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        self.office.control.take(&mut inbox);
+        for report in inbox.drain(..) {
+            let ticket = match report {
+                Report::Published { ticket, index, cursor } => {
+                    if let Some(call) = self.calls.get_mut(&ticket) {
+                        call.published(index, cursor);
+                    }
+                    ticket
+                }
+                Report::Answer { ticket, shard, answer } => {
+                    if let Some(call) = self.calls.get_mut(&ticket) {
+                        call.answered(usize::from(shard.0), answer);
+                    }
+                    ticket
+                }
+                Report::Stopped { shard } => {
+                    tracing::debug!(shard = shard.0, "shard ended");
+                    self.running -= 1;
+                    continue;
+                }
+            };
+            if self.calls.get(&ticket).is_some_and(Call::is_complete)
+                && let Some(call) = self.calls.remove(&ticket)
+            {
+                self.finish_late(now, call);
+            }
+        }
+        self.inbox = inbox;
+    }
+
+    fn finish(&mut self, now: Now, call: Call) {
+        let caller = call.caller;
+        let reply = match call.finish() {
+            Finished::Reply(reply) => reply,
+            Finished::Counters(shards) => self.metrics(shards),
+        };
+        self.reply(now, caller, &reply);
+    }
+
+    /// Answers a call that other requests of its connection may be waiting behind.
+    fn finish_late(&mut self, now: Now, call: Call) {
+        let (key, _) = call.caller;
+        self.finish(now, call);
+        self.advance(now, key);
+    }
+
+    fn metrics(&self, shards: Vec<Option<Box<crate::metrics::Counters>>>) -> Reply {
+        let connections_max = self.settings.connections_max as u64;
+        let snapshot =
+            Snapshot { shards, connections_max, api_requests: self.requests, ready: !self.draining };
+        let body = text::render(snapshot).into_bytes();
+        Reply { status: 200, content_type: text::CONTENT_TYPE, body, header: None }
+    }
+
+    /// Answers a call; a caller that is gone gets nothing.
+    fn reply(&mut self, now: Now, (key, generation): (usize, u64), reply: &Reply) {
+        if let Some((conn, found)) = self.conns.get_mut(key)
+            && *found == generation
+        {
+            conn.answer(now, reply);
+        }
+    }
+
+    fn signalled(&mut self) {
+        let count = self.signals.count();
+        if count == 0 {
+            return;
+        }
+        if self.draining || count > 1 {
+            tracing::warn!("second signal: leaving at once");
+            std::process::exit(1);
+        }
+        self.draining = true;
+        let over_ms = self.settings.drain_over.as_millis() as u64;
+        tracing::info!(over_ms, "going away: saying goodbye to everyone");
+        for shard in 0..self.office.shards.len() {
+            self.sender.sort(Parcel::Shard(ShardId(shard as u16), Mail::Drain { over_ms }));
+        }
+    }
+
+    fn sweep(&mut self, now: Now) {
+        let late: Vec<u64> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.due_ms <= now.mono_ms)
+            .map(|(&ticket, _)| ticket)
+            .collect();
+        for call in late.into_iter().filter_map(|ticket| self.calls.remove(&ticket)).collect::<Vec<_>>() {
+            self.finish_late(now, call);
+        }
+        let late: Vec<usize> = self
+            .conns
+            .iter()
+            .filter(|(_, (conn, _))| conn.due_ms <= now.mono_ms)
+            .map(|(key, _)| key)
+            .collect();
+        for key in late {
+            if self.conns[key].0.expire(now) {
+                self.conns.remove(key);
+            } else {
+                self.advance(now, key);
+            }
+        }
+    }
+}
+
+fn draining() -> Refusal {
+    Refusal::new(503, "unavailable", "the node is going away")
+}

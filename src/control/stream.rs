@@ -1,0 +1,133 @@
+//! The API's sockets: TCP or Unix, one face. Must never know HTTP.
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// Where the API listens.
+#[derive(Debug)]
+pub enum Listener {
+    /// On a TCP address.
+    Tcp(TcpListener),
+    /// On a Unix socket, which is taken away again.
+    Unix(UnixListener, PathBuf),
+}
+
+/// One connection to the API.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Listens on a Unix socket. A socket file that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// `AddrInUse` when somebody does, or when the path is not a socket.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        if let Ok(found) = fs::symlink_metadata(path) {
+            let in_use = std::os::unix::net::UnixStream::connect(path).is_ok();
+            if in_use || !found.file_type().is_socket() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            fs::remove_file(path)?;
+        }
+        Ok(Self::Unix(UnixListener::bind(path)?, path.to_owned()))
+    }
+
+    /// The next client.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nobody waits.
+    pub fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            Self::Unix(listener, _) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            Self::Unix(listener, _) => listener,
+        }
+    }
+
+    /// Watches for clients.
+    ///
+    /// # Errors
+    /// When the poll refuses.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.source().register(registry, token, Interest::READABLE)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // It is ours; a file that somebody took away already is gone as well.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Stream {
+    /// Watches for bytes and for room, once and for all.
+    ///
+    /// # Errors
+    /// When the poll refuses.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let source: &mut dyn Source = match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        };
+        source.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            Self::Unix(stream) => stream.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_file_left_behind_is_replaced_but_nothing_else_is() {
+        let path = std::env::temp_dir().join(format!("roost-api-{}.sock", std::process::id()));
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "std leaves the file behind");
+        let listener = Listener::unix(&path).unwrap();
+        assert_eq!(Listener::unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(Listener::unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        fs::remove_file(&path).unwrap();
+    }
+}

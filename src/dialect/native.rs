@@ -1,0 +1,354 @@
+//! The native dialect: JSON commands in, JSON answers out (PROTOCOL §2). Must never know what a command does.
+
+use super::cursor::Cursor;
+use crate::proto::channel_name::is_valid_channel_name;
+use crate::proto::frame::{Opcode, put_frame};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The subprotocol that gets a `welcome`.
+pub const SUBPROTOCOL: &str = "roost.v1";
+
+/// What a client asks for.
+#[derive(Debug)]
+pub enum Command<'a> {
+    /// Follow a channel, from a place on if given.
+    Subscribe {
+        /// The channel, a valid name.
+        channel: Cow<'a, str>,
+        /// Where the client left off.
+        since: Option<Cursor>,
+    },
+    /// Stop following a channel.
+    Unsubscribe {
+        /// The channel, a valid name.
+        channel: Cow<'a, str>,
+    },
+    /// Send data to a channel's subscribers.
+    Publish {
+        /// The channel, a valid name.
+        channel: Cow<'a, str>,
+        /// The client's JSON, byte for byte.
+        data: &'a str,
+    },
+    /// Asks for a sign of life.
+    Ping,
+}
+
+/// A command with the `id` that its answer carries: the client's JSON, byte for byte.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What is asked.
+    pub command: Result<Command<'a>, Refused>,
+    /// The `id` to echo.
+    pub id: Option<&'a str>,
+}
+
+/// An error answer: a code of PROTOCOL §2 and a sentence for the developer at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// One of the codes.
+    pub code: Code,
+    /// What was wrong and what would be right.
+    pub message: Cow<'static, str>,
+}
+
+/// The error codes of the dialect and of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // the names are the documentation: PROTOCOL §2
+pub enum Code {
+    BadJson,
+    BadRequest,
+    UnknownType,
+    BadChannel,
+    Forbidden,
+    AlreadySubscribed,
+    NotSubscribed,
+    TooManyChannels,
+    RateLimited,
+    Overloaded,
+}
+
+impl Code {
+    /// As it stands in `code`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::BadJson => "bad_json",
+            Self::BadRequest => "bad_request",
+            Self::UnknownType => "unknown_type",
+            Self::BadChannel => "bad_channel",
+            Self::Forbidden => "forbidden",
+            Self::AlreadySubscribed => "already_subscribed",
+            Self::NotSubscribed => "not_subscribed",
+            Self::TooManyChannels => "too_many_channels",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+impl Refused {
+    /// An error answer.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The members that any command may have; unknown ones are ignored.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    since: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OnlyId<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+}
+
+/// A member that is there, also when it is `null`, which `Option` alone takes for absent.
+pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// Reads one text message.
+#[must_use]
+pub fn parse(text: &str) -> Request<'_> {
+    // serde would take an array for a struct, member by member.
+    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        let command = match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => Err(Refused::new(Code::BadRequest, "a message is a JSON object")),
+            Err(error) => Err(Refused::new(Code::BadJson, error.to_string())),
+        };
+        return Request { command, id: None };
+    }
+    match serde_json::from_str::<Members<'_>>(text) {
+        Ok(members) => Request { id: members.id.map(RawValue::get), command: command(members) },
+        Err(error) => refuse(text, &error),
+    }
+}
+
+fn command(members: Members<'_>) -> Result<Command<'_>, Refused> {
+    match &*members.kind {
+        "subscribe" => {
+            Ok(Command::Subscribe { channel: channel(members.channel)?, since: since(members.since)? })
+        }
+        "unsubscribe" => Ok(Command::Unsubscribe { channel: channel(members.channel)? }),
+        "publish" => {
+            let channel = channel(members.channel)?;
+            let data = members.data.ok_or_else(|| Refused::new(Code::BadRequest, "publish needs `data`"))?;
+            Ok(Command::Publish { channel, data: data.get() })
+        }
+        "ping" => Ok(Command::Ping),
+        _ => Err(Refused::new(Code::UnknownType, "type is one of subscribe, unsubscribe, publish, ping")),
+    }
+}
+
+fn channel(channel: Option<Cow<'_, str>>) -> Result<Cow<'_, str>, Refused> {
+    let channel = channel.ok_or_else(|| Refused::new(Code::BadRequest, "`channel` is missing"))?;
+    check_channel(&channel)?;
+    Ok(channel)
+}
+
+/// Checks a channel's name.
+///
+/// # Errors
+/// `bad_channel` when it is not 1 to 164 bytes of the allowed characters.
+pub fn check_channel(channel: &str) -> Result<(), Refused> {
+    if is_valid_channel_name(channel) {
+        return Ok(());
+    }
+    Err(Refused::new(Code::BadChannel, "a channel name is 1 to 164 bytes of A-Z a-z 0-9 _ - = @ , . ; : /"))
+}
+
+/// Reads a `since`; none or an empty one is the present.
+///
+/// # Errors
+/// `bad_request` when it is not `EPOCH-OFFSET`.
+pub fn since(since: Option<Cow<'_, str>>) -> Result<Option<Cursor>, Refused> {
+    let Some(since) = since else { return Ok(None) };
+    since.parse().map(Some).map_err(|_| {
+        Refused::new(Code::BadRequest, "`since` is a cursor as `subscribed` and `gap` carry it: EPOCH-OFFSET")
+    })
+}
+
+/// Tells a wrong member from broken JSON, and still finds the `id`.
+fn refuse<'a>(text: &'a str, error: &serde_json::Error) -> Request<'a> {
+    // A wrong member ends the reading early: only what follows tells whether it was JSON at all.
+    let broken = match error.classify() {
+        Category::Data => serde_json::from_str::<&RawValue>(text).err().map(|error| error.to_string()),
+        Category::Syntax | Category::Eof | Category::Io => Some(error.to_string()),
+    };
+    let command = match broken {
+        Some(message) => Err(Refused::new(Code::BadJson, message)),
+        None => Err(Refused::new(Code::BadRequest, error.to_string())),
+    };
+    let id = serde_json::from_str::<OnlyId<'_>>(text).ok().and_then(|only| only.id).map(RawValue::get);
+    Request { command, id }
+}
+
+/// An answer of the server, but for notifications: those are made once for everyone (`hub::publication`).
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[allow(missing_docs)] // member for member the table of PROTOCOL §2
+pub enum Answer<'a> {
+    Welcome {
+        session: &'a str,
+        ping_ms: u64,
+        node: &'a str,
+    },
+    Subscribed {
+        channel: &'a str,
+        cursor: Cursor,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recovered: Option<bool>,
+    },
+    Unsubscribed {
+        channel: &'a str,
+    },
+    Published {
+        channel: &'a str,
+        offset: u64,
+    },
+    Gap {
+        channel: &'a str,
+        from: u64,
+        to: u64,
+        cursor: Cursor,
+    },
+    Pong,
+    Error {
+        code: Code,
+        message: &'a str,
+    },
+}
+
+/// Writes an answer as a text frame, with the `id` of its request.
+pub fn put_answer(out: &mut Vec<u8>, answer: &Answer<'_>, id: Option<&str>) {
+    put_frame(out, Opcode::Text, &answer_json(answer, id));
+}
+
+fn answer_json(answer: &Answer<'_>, id: Option<&str>) -> Vec<u8> {
+    // Writing plain structs into memory cannot fail; `id` is the JSON that was read.
+    let mut json = serde_json::to_vec(answer).unwrap_or_default();
+    if let Some(id) = id
+        && json.pop() == Some(b'}')
+    {
+        json.extend_from_slice(b",\"id\":");
+        json.extend_from_slice(id.as_bytes());
+        json.push(b'}');
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> Option<Code> {
+        parse(text).command.err().map(|refused| refused.code)
+    }
+
+    #[test]
+    fn commands_are_read_with_their_members() {
+        let request =
+            parse(r#" {"type":"subscribe","channel":"a","since":"Xy-7","id":{"n":[1]},"unknown":0}"#);
+        assert_eq!(request.id, Some(r#"{"n":[1]}"#));
+        let Ok(Command::Subscribe { channel, since: Some(since) }) = request.command else { panic!() };
+        assert_eq!((&*channel, since.to_string().as_str()), ("a", "Xy-7"));
+        let request =
+            parse(r#"{"type":"publish","channel":"a","data":{"x": 1.00, "y":12345678901234567890}}"#);
+        let Ok(Command::Publish { data, .. }) = request.command else { panic!() };
+        assert_eq!(data, r#"{"x": 1.00, "y":12345678901234567890}"#);
+        assert!(matches!(parse(r#"{"type":"ping"}"#).command, Ok(Command::Ping)));
+        let null = parse(r#"{"type":"publish","channel":"a","data":null,"id":null}"#);
+        assert!(matches!(
+            null,
+            Request { command: Ok(Command::Publish { data: "null", .. }), id: Some("null") }
+        ));
+        let escaped = parse(r#"{"type":"unsub\u0073cribe","channel":"\u0061"}"#);
+        assert!(matches!(escaped.command, Ok(Command::Unsubscribe { channel }) if channel == "a"));
+    }
+
+    #[test]
+    fn each_fault_has_its_code() {
+        for (text, expected) in [
+            ("", Code::BadJson),
+            ("{", Code::BadJson),
+            (r#"{"type":5"#, Code::BadJson),
+            (r#"{"type":"ping"} x"#, Code::BadJson),
+            (r#"["ping"]"#, Code::BadRequest),
+            ("7", Code::BadRequest),
+            ("{}", Code::BadRequest),
+            (r#"{"type":5}"#, Code::BadRequest),
+            (r#"{"type":"subscribe"}"#, Code::BadRequest),
+            (r#"{"type":"subscribe","channel":5}"#, Code::BadRequest),
+            (r#"{"type":"subscribe","channel":"a","since":7}"#, Code::BadRequest),
+            (r#"{"type":"subscribe","channel":"a","since":"x"}"#, Code::BadRequest),
+            (r#"{"type":"publish","channel":"a"}"#, Code::BadRequest),
+            (r#"{"type":"subscribe","channel":""}"#, Code::BadChannel),
+            (r#"{"type":"subscribe","channel":"a b"}"#, Code::BadChannel),
+            (r#"{"type":"dance"}"#, Code::UnknownType),
+        ] {
+            assert_eq!(code(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_command_still_has_its_id() {
+        for text in [
+            r#"{"type":5,"id":9}"#,
+            r#"{"id":9,"type":"subscribe","channel":[]}"#,
+            r#"{"id":9,"type":"dance"}"#,
+        ] {
+            assert_eq!(parse(text).id, Some("9"), "{text}");
+        }
+    }
+
+    #[test]
+    fn data_may_be_nested_to_any_depth() {
+        let depth = 100_000;
+        let text = format!(
+            r#"{{"type":"publish","channel":"a","data":{}{}}}"#,
+            "[".repeat(depth),
+            "]".repeat(depth)
+        );
+        assert!(matches!(parse(&text).command, Ok(Command::Publish { data, .. }) if data.len() == 2 * depth));
+    }
+
+    #[test]
+    fn answers_read_as_the_contract_says() {
+        let cursor = Cursor { epoch: super::super::cursor::Epoch(61), offset: 3 };
+        let text = |answer: &Answer<'_>, id| String::from_utf8(answer_json(answer, id)).unwrap();
+        assert_eq!(
+            text(&Answer::Subscribed { channel: "c", cursor, recovered: None }, Some("[1]")),
+            r#"{"type":"subscribed","channel":"c","cursor":"z-3","id":[1]}"#
+        );
+        assert_eq!(
+            text(&Answer::Subscribed { channel: "c", cursor, recovered: Some(true) }, None),
+            r#"{"type":"subscribed","channel":"c","cursor":"z-3","recovered":true}"#
+        );
+        assert_eq!(
+            text(&Answer::Gap { channel: "c", from: 1, to: 3, cursor }, None),
+            r#"{"type":"gap","channel":"c","from":1,"to":3,"cursor":"z-3"}"#
+        );
+        assert_eq!(text(&Answer::Pong, Some("\"x\"")), r#"{"type":"pong","id":"x"}"#);
+        assert_eq!(
+            text(&Answer::Error { code: Code::TooManyChannels, message: "m" }, None),
+            r#"{"type":"error","code":"too_many_channels","message":"m"}"#
+        );
+    }
+}

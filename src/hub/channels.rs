@@ -1,0 +1,164 @@
+//! The channels that this shard's connections follow. Must never number a publication: the owner does.
+
+use super::names::{NameTable, Names};
+use super::subscribers::Subscribers;
+use crate::conn::subscriptions::ChannelId;
+use crate::dialect::cursor::Cursor;
+use slab::Slab;
+use std::sync::Arc;
+
+/// A channel as this shard knows it.
+#[derive(Debug)]
+pub struct Channel {
+    /// Its name, shared with the owner and with every publication.
+    pub name: Arc<str>,
+    /// Joins that the owner has not answered yet.
+    pub joining: u32,
+    /// Who gets what is published.
+    pub subscribers: Subscribers,
+}
+
+/// One shard's knowledge of one channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelPart {
+    /// The channel.
+    pub name: Arc<str>,
+    /// Its subscribers in that shard.
+    pub subscribers: usize,
+    /// Where it stands, from its owner.
+    pub cursor: Option<Cursor>,
+}
+
+/// All channels that this shard's connections follow or are about to.
+#[derive(Debug)]
+pub struct Channels {
+    table: NameTable,
+    channels: Slab<Channel>,
+    subscriptions: usize,
+}
+
+impl Channels {
+    /// No channels.
+    #[must_use]
+    pub fn new(names: Names) -> Self {
+        Self { table: NameTable::new(names), channels: Slab::new(), subscriptions: 0 }
+    }
+
+    /// How many channels there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// How many subscriptions there are, over all channels.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions
+    }
+
+    /// The channel called `name`.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<ChannelId> {
+        self.table.find(name, |id| &self.channels[id as usize].name).map(ChannelId)
+    }
+
+    /// The channel behind an id. Whoever holds an id keeps its channel alive.
+    #[must_use]
+    pub fn channel(&self, id: ChannelId) -> &Channel {
+        &self.channels[id.0 as usize]
+    }
+
+    /// The channel that an id points to now, for work that may have outlived its channel.
+    pub fn get_mut(&mut self, id: ChannelId) -> Option<&mut Channel> {
+        self.channels.get_mut(id.0 as usize)
+    }
+
+    /// As [`Channels::channel`], to change it.
+    pub fn channel_mut(&mut self, id: ChannelId) -> &mut Channel {
+        &mut self.channels[id.0 as usize]
+    }
+
+    /// Notes that a connection is about to join `name`; makes the channel when it is the first.
+    pub fn join_begins(&mut self, name: &str) -> ChannelId {
+        let id = self.find(name).unwrap_or_else(|| self.insert(name));
+        self.channel_mut(id).joining += 1;
+        id
+    }
+
+    /// Notes that the owner answered a join.
+    pub fn join_ends(&mut self, id: ChannelId) {
+        let channel = self.channel_mut(id);
+        assert!(channel.joining > 0, "an answer to a join that nobody asked for");
+        channel.joining -= 1;
+    }
+
+    /// Adds a subscriber that joined at `offset`; returns its place.
+    pub fn subscribe(&mut self, id: ChannelId, slot: u32, offset: u64) -> u32 {
+        self.subscriptions += 1;
+        self.channel_mut(id).subscribers.join(slot, offset)
+    }
+
+    /// Takes a subscriber out; see [`Subscribers::leave`].
+    pub fn unsubscribe(&mut self, id: ChannelId, position: u32) -> [Option<super::subscribers::Moved>; 2] {
+        self.subscriptions -= 1;
+        self.channel_mut(id).subscribers.leave(position)
+    }
+
+    /// Forgets the channel when nobody follows it any more and nobody is about to; returns its name for the owner.
+    pub fn forget_if_unused(&mut self, id: ChannelId) -> Option<Arc<str>> {
+        let channel = self.channel(id);
+        if channel.joining > 0 || !channel.subscribers.is_empty() {
+            return None;
+        }
+        let name = channel.name.clone();
+        self.table.remove(&name, id.0);
+        self.channels.remove(id.0 as usize);
+        self.table.shrink(|id| &self.channels[id as usize].name);
+        if self.channels.is_empty() {
+            self.channels.shrink_to_fit();
+        }
+        Some(name)
+    }
+
+    /// Every channel, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Channel> {
+        self.channels.iter().map(|(_, channel)| channel)
+    }
+
+    fn insert(&mut self, name: &str) -> ChannelId {
+        let id = self.channels.insert(Channel {
+            name: name.into(),
+            joining: 0,
+            subscribers: Subscribers::default(),
+        }) as u32;
+        self.table.insert(name, id, |id| &self.channels[id as usize].name);
+        ChannelId(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_lives_as_long_as_somebody_follows_it_or_is_about_to() {
+        let mut channels = Channels::new(Names::new(3));
+        let id = channels.join_begins("a");
+        assert_eq!(channels.join_begins("a"), id);
+        assert_eq!(channels.forget_if_unused(id), None);
+        channels.join_ends(id);
+        channels.join_ends(id);
+        let position = channels.subscribe(id, 5, 0);
+        assert_eq!((channels.forget_if_unused(id), channels.subscriptions()), (None, 1));
+        assert_eq!(channels.unsubscribe(id, position), [None, None]);
+        assert_eq!(channels.forget_if_unused(id).as_deref(), Some("a"));
+        assert!(channels.is_empty());
+        assert_eq!(channels.find("a"), None);
+    }
+}

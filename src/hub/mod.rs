@@ -1,0 +1,46 @@
+//! Floor 2: who gets what. The channels that a shard's connections follow, and the channels that it numbers.
+//! Must never know a socket or how bytes are written.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub mod channels;
+pub mod names;
+pub mod owned;
+pub mod publication;
+pub mod subscribers;
+
+use names::Names;
+
+/// A shard's number, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+/// A shard's part of the hub.
+#[derive(Debug)]
+pub struct Hub {
+    /// The channels that connections of this shard follow.
+    pub channels: channels::Channels,
+    /// The channels that this shard numbers.
+    pub owned: owned::Owned,
+    names: Names,
+    shards: u16,
+}
+
+impl Hub {
+    /// An empty hub. `names` is the node's, the same for every shard: it decides who owns a channel. `epoch` starts
+    /// the numbering of epochs and differs from shard to shard and run to run.
+    #[must_use]
+    pub fn new(shards: u16, names: Names, epoch: u64) -> Self {
+        Self {
+            channels: channels::Channels::new(names),
+            owned: owned::Owned::new(names, epoch),
+            names,
+            shards,
+        }
+    }
+
+    /// The shard that numbers the publications of a channel.
+    #[must_use]
+    pub fn owner(&self, channel: &str) -> ShardId {
+        self.names.owner(channel, self.shards)
+    }
+}

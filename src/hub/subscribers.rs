@@ -1,0 +1,367 @@
+//! The dense list of a channel's subscribers in one shard, and the batch that is on its way through it.
+//! Must never skip or serve anyone twice, whoever leaves or joins meanwhile.
+//!
+//! A pass walks the list once, `cursor` being the next to serve:
+//!
+//! ```text
+//!    served already │ to be served │
+//!   ┌───┬───┬───┬───┼───┬───┬───┬───┤
+//!   │ a │ b │ c │ d │ e │ f │ g │ h │       b leaves: d takes its place, h takes d's, the cursor steps back
+//!   └───┴───┴───┴───┴───┴───┴───┴───┘       f leaves: h takes its place
+//!                     ▲ cursor              z joins: behind h, and `from` tells that the batch is its past
+//! ```
+
+use super::publication::Publication;
+use crate::limits::BATCH_BYTES_MAX;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscriber {
+    /// The connection's slot in the shard's table.
+    pub slot: u32,
+    /// The lower half of the last offset that is not for this subscriber: it joined at it.
+    pub from: u32,
+}
+
+/// A subscriber that was moved to close a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Whose subscription must learn its new place.
+    pub slot: u32,
+    /// The new place.
+    pub position: u32,
+}
+
+/// Publications that go out in one write.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// All frames, one behind the other.
+    pub bytes: Arc<[u8]>,
+    /// The offset of the first frame.
+    first: u64,
+    /// Where each frame ends in `bytes`.
+    ends: Vec<u32>,
+}
+
+/// The list, and what is on its way to those on it.
+#[derive(Debug, Default)]
+pub struct Subscribers {
+    list: Vec<Subscriber>,
+    fanout: Option<Box<Fanout>>,
+}
+
+/// Work to do for a channel: only one that has publications on their way owns it.
+#[derive(Debug, Default)]
+struct Fanout {
+    /// The batch of the pass under way.
+    batch: Option<Batch>,
+    /// The next place to serve.
+    cursor: usize,
+    /// What arrived since the pass began, in order.
+    queue: VecDeque<Publication>,
+}
+
+/// One delivery of a pass.
+#[derive(Debug)]
+pub struct Delivery {
+    /// To whom.
+    pub slot: u32,
+    /// Where in the batch's bytes the part for this subscriber begins.
+    pub start: usize,
+}
+
+impl Subscribers {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether nobody is there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Adds a connection that joined at `offset`; returns its place.
+    pub fn join(&mut self, slot: u32, offset: u64) -> u32 {
+        if self.list.capacity() == 0 {
+            // Most channels of a large node have one subscriber, and Vec would begin with four.
+            self.list.reserve_exact(1);
+        }
+        self.list.push(Subscriber { slot, from: offset as u32 });
+        (self.list.len() - 1) as u32
+    }
+
+    /// Takes out the subscriber at `position` and closes the hole around the cursor of a pass.
+    pub fn leave(&mut self, position: u32) -> [Option<Moved>; 2] {
+        let mut hole = position as usize;
+        let mut moved = [None, None];
+        if let Some(fanout) = &mut self.fanout
+            && hole < fanout.cursor
+        {
+            fanout.cursor -= 1;
+            let last_served = fanout.cursor;
+            moved[0] = self.fill(hole, last_served);
+            hole = last_served;
+        }
+        let last = self.list.len() - 1;
+        moved[1] = self.fill(hole, last);
+        self.list.pop();
+        if self.list.capacity() > 4 * self.list.len().max(16) {
+            self.list.shrink_to(2 * self.list.len());
+        }
+        moved
+    }
+
+    fn fill(&mut self, hole: usize, from: usize) -> Option<Moved> {
+        if hole == from {
+            return None;
+        }
+        self.list[hole] = self.list[from];
+        Some(Moved { slot: self.list[hole].slot, position: hole as u32 })
+    }
+
+    /// Appends a publication for the next pass. True when the channel had nothing to do before.
+    pub fn publish(&mut self, publication: Publication) -> bool {
+        let idle = self.fanout.is_none();
+        self.fanout.get_or_insert_default().queue.push_back(publication);
+        idle
+    }
+
+    /// The batch of the pass under way; begins one with what has arrived. None when there is nothing to do.
+    pub fn begin(&mut self) -> Option<Batch> {
+        let fanout = self.fanout.as_mut()?;
+        if fanout.batch.is_none() {
+            fanout.batch = Batch::take(&mut fanout.queue);
+            fanout.cursor = 0;
+        }
+        if fanout.batch.is_none() {
+            self.fanout = None;
+        }
+        self.fanout.as_ref().and_then(|fanout| fanout.batch.clone())
+    }
+
+    /// The next subscriber to serve, and from where in `batch`. None when the pass is at its end.
+    pub fn advance(&mut self, batch: &Batch) -> Option<Delivery> {
+        let fanout = self.fanout.as_mut()?;
+        while let Some(subscriber) = self.list.get(fanout.cursor) {
+            fanout.cursor += 1;
+            if let Some(start) = batch.start(subscriber.from) {
+                return Some(Delivery { slot: subscriber.slot, start });
+            }
+        }
+        fanout.batch = None;
+        None
+    }
+
+    /// Slots of everyone on the list.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        self.list.iter().map(|subscriber| subscriber.slot)
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let fanout = self.fanout.as_ref().map_or(0, |_| size_of::<Fanout>());
+        self.list.capacity() * size_of::<Subscriber>() + fanout
+    }
+}
+
+impl Batch {
+    fn take(queue: &mut VecDeque<Publication>) -> Option<Self> {
+        let first = queue.pop_front()?;
+        let mut ends = vec![first.frame.len() as u32];
+        let mut bytes = first.frame.len();
+        for next in queue.iter() {
+            if bytes + next.frame.len() > BATCH_BYTES_MAX {
+                break;
+            }
+            bytes += next.frame.len();
+            ends.push(bytes as u32);
+        }
+        if ends.len() == 1 {
+            return Some(Self { bytes: first.frame, first: first.offset, ends });
+        }
+        let mut joined = Vec::with_capacity(bytes);
+        joined.extend_from_slice(&first.frame);
+        for next in queue.drain(..ends.len() - 1) {
+            joined.extend_from_slice(&next.frame);
+        }
+        Some(Self { bytes: joined.into(), first: first.offset, ends })
+    }
+
+    /// Where the part for a subscriber that joined at `from` begins; None when all of it is its past.
+    fn start(&self, from: u32) -> Option<usize> {
+        // The lower halves are enough: nobody is two thousand million publications behind the batch.
+        let past = from.wrapping_sub(self.first as u32).wrapping_add(1) as i32;
+        match usize::try_from(past) {
+            Err(_) | Ok(0) => Some(0),
+            Ok(past) if past < self.ends.len() => Some(self.ends[past - 1] as usize),
+            Ok(_) => None,
+        }
+    }
+
+    /// How many publications lie behind `start`, which is where one of them begins.
+    #[must_use]
+    pub fn count_from(&self, start: usize) -> usize {
+        if start == 0 {
+            return self.ends.len();
+        }
+        self.ends.iter().rev().take_while(|&&end| end as usize > start).count()
+    }
+
+    /// How many publications it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Never: a batch has at least one publication.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn publication(offset: u64) -> Publication {
+        Publication::new("c".into(), offset, &offset.to_string(), 0)
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Join,
+        Leave(prop::sample::Index),
+        Publish,
+        Serve,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            1 => Just(Step::Join),
+            1 => any::<prop::sample::Index>().prop_map(Step::Leave),
+            1 => Just(Step::Publish),
+            3 => Just(Step::Serve),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    /// The list beside a naive twin: who must get what, and what they got.
+    #[derive(Default)]
+    struct World {
+        subscribers: Subscribers,
+        position: BTreeMap<u32, u32>,
+        expected: BTreeMap<u32, Vec<u8>>,
+        received: BTreeMap<u32, Vec<u8>>,
+        offset: u64,
+        slots: u32,
+    }
+
+    impl World {
+        fn step(&mut self, step: &Step) {
+            match step {
+                Step::Join => {
+                    let slot = self.slots;
+                    self.slots += 1;
+                    self.position.insert(slot, self.subscribers.join(slot, self.offset));
+                    self.expected.insert(slot, Vec::new());
+                    self.received.insert(slot, Vec::new());
+                }
+                Step::Leave(index) => self.leave(index),
+                Step::Publish => {
+                    self.offset += 1;
+                    let publication = publication(self.offset);
+                    for slot in self.position.keys() {
+                        self.expected.get_mut(slot).unwrap().extend_from_slice(&publication.frame);
+                    }
+                    self.subscribers.publish(publication);
+                }
+                Step::Serve => self.serve(),
+            }
+        }
+
+        fn leave(&mut self, index: &prop::sample::Index) {
+            if self.position.is_empty() {
+                return;
+            }
+            let slot = *self.position.keys().nth(index.index(self.position.len())).unwrap();
+            let position = self.position.remove(&slot).unwrap();
+            for moved in self.subscribers.leave(position).into_iter().flatten() {
+                *self.position.get_mut(&moved.slot).unwrap() = moved.position;
+            }
+            // Whoever left got a beginning of what was meant for it, and nothing else.
+            let (expected, received) =
+                (self.expected.remove(&slot).unwrap(), self.received.remove(&slot).unwrap());
+            assert!(expected.starts_with(&received));
+        }
+
+        fn serve(&mut self) {
+            let Some(batch) = self.subscribers.begin() else { return };
+            if let Some(delivery) = self.subscribers.advance(&batch) {
+                self.received
+                    .get_mut(&delivery.slot)
+                    .unwrap()
+                    .extend_from_slice(&batch.bytes[delivery.start..]);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_those_subscribed_before_get_each_publication_once_in_order(steps in steps()) {
+            let mut world = World::default();
+            for step in &steps {
+                world.step(step);
+            }
+            while world.subscribers.begin().is_some() {
+                world.serve();
+            }
+            prop_assert_eq!(&world.received, &world.expected);
+            for (slot, position) in &world.position {
+                prop_assert_eq!(world.subscribers.list[*position as usize].slot, *slot);
+            }
+        }
+    }
+
+    #[test]
+    fn publications_that_wait_go_out_together_up_to_the_bound() {
+        let mut subscribers = Subscribers::default();
+        subscribers.join(0, 0);
+        let count = 3 * BATCH_BYTES_MAX / publication(1).frame.len();
+        for offset in 1..=count as u64 {
+            subscribers.publish(publication(offset));
+        }
+        let mut sizes = Vec::new();
+        while let Some(batch) = subscribers.begin() {
+            assert!(batch.bytes.len() <= BATCH_BYTES_MAX);
+            sizes.push(batch.len());
+            while subscribers.advance(&batch).is_some() {}
+        }
+        assert_eq!(sizes.iter().sum::<usize>(), count);
+        assert!(sizes.len() <= 5, "{sizes:?}");
+        assert_eq!(subscribers.heap_bytes(), size_of::<Subscriber>());
+    }
+
+    #[test]
+    fn a_subscriber_that_joined_at_a_wrapped_offset_gets_only_what_is_new() {
+        let mut subscribers = Subscribers::default();
+        let head = u64::from(u32::MAX);
+        subscribers.publish(publication(head));
+        subscribers.publish(publication(head + 1));
+        subscribers.join(0, head);
+        subscribers.join(1, head + 1);
+        subscribers.join(2, head - 1);
+        let batch = subscribers.begin().unwrap();
+        let starts: Vec<_> =
+            std::iter::from_fn(|| subscribers.advance(&batch)).map(|d| (d.slot, d.start)).collect();
+        assert_eq!(starts, [(0, publication(head).frame.len()), (2, 0)]);
+    }
+}

@@ -1,0 +1,178 @@
+//! The counters as OpenMetrics text, which Prometheus scrapes. Must never know how they were gathered.
+
+use super::Counters;
+use crate::disconnect::Disconnect;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+/// The content type of [`render`] (OpenMetrics 1.0).
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What is known of the node at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Each shard's counters, in order; None where a shard did not answer in time.
+    pub shards: Vec<Option<Box<Counters>>>,
+    /// Connections that the node may hold.
+    pub connections_max: u64,
+    /// Calls to the API by now.
+    pub api_requests: u64,
+    /// Whether the node takes connections.
+    pub ready: bool,
+}
+
+/// One family: name, help, and how to read it.
+struct Family(&'static str, &'static str, fn(&Counters) -> u64);
+
+/// Counters summed over the shards; the text format adds `_total`.
+const COUNTERS: &[Family] = &[
+    Family("roost_accepts", "Connections accepted", |c| c.accepted),
+    Family("roost_accepts_refused", "Connections refused for want of room or descriptors", |c| {
+        c.accepts_refused
+    }),
+    Family("roost_upgrades", "Upgrades to WebSocket", |c| c.upgraded),
+    Family("roost_received_bytes", "Bytes read from peers", |c| c.bytes_received),
+    Family("roost_sent_bytes", "Bytes written to peers", |c| c.bytes_sent),
+    Family("roost_messages_received", "Text and binary messages from peers", |c| c.messages_received),
+    Family("roost_messages_published", "Publications numbered", |c| c.published),
+    Family(
+        "roost_messages_overloaded",
+        "Publications of clients refused because an owner had no room",
+        |c| c.overloaded,
+    ),
+    Family("roost_messages_delivered", "Publications written or queued to subscribers", |c| c.delivered),
+    Family("roost_passes", "Walks over a subscriber list", |c| c.passes),
+    Family(
+        "roost_pass_publications",
+        "Publications that walks carried: those of one walk share its writes",
+        |c| c.pass_publications,
+    ),
+    Family("roost_short_writes", "Writes that a full socket cut short", |c| c.short_writes),
+    Family("roost_pings", "Pings sent", |c| c.pings),
+    Family("roost_gaps", "Gaps announced to clients", |c| c.gaps),
+    Family("roost_command_errors", "Commands answered with an error", |c| c.errors),
+    Family("roost_panics", "Panics caught while serving one connection", |c| c.panics),
+    Family("roost_turns", "Turns of the reactors", |c| c.turns),
+];
+
+/// Gauges of each shard.
+const GAUGES: &[Family] = &[
+    Family("roost_connections", "Connections", |c| c.connections),
+    Family("roost_subscriptions", "Subscriptions", |c| c.subscriptions),
+    Family("roost_channels", "Channels that connections follow", |c| c.channels),
+    Family("roost_channels_owned", "Channels numbered", |c| c.channels_owned),
+];
+
+/// Writes a snapshot as text.
+#[must_use]
+pub fn render(snapshot: Snapshot) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_node(&mut encoder)?;
+        for Family(name, help, read) in COUNTERS {
+            let sum: u64 = self.shards.iter().flatten().map(|counters| read(counters)).sum();
+            counter(&mut encoder, name, help, sum)?;
+        }
+        for Family(name, help, read) in GAUGES {
+            self.encode_by_shard(&mut encoder, name, help, read)?;
+        }
+        self.encode_disconnects(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn encode_node(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let build = [("version", env!("CARGO_PKG_VERSION"))];
+        let mut family =
+            encoder.encode_descriptor("roost_build_info", "What runs", None, MetricType::Gauge)?;
+        family.encode_family(&build)?.encode_gauge(&1u64)?;
+        gauge(encoder, "roost_ready", "Whether the node takes connections", u64::from(self.ready))?;
+        gauge(encoder, "roost_connections_max", "Connections it may hold", self.connections_max)?;
+        counter(encoder, "roost_api_requests", "Calls to the API", self.api_requests)?;
+        let mut family = encoder.encode_descriptor(
+            "roost_shard_up",
+            "Whether a shard answered",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (shard, counters) in self.shards.iter().enumerate() {
+            family
+                .encode_family(&[("shard", shard.to_string())])?
+                .encode_gauge(&u64::from(counters.is_some()))?;
+        }
+        Ok(())
+    }
+
+    fn encode_by_shard(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        read: &fn(&Counters) -> u64,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (shard, counters) in self.shards.iter().enumerate() {
+            if let Some(counters) = counters {
+                family.encode_family(&[("shard", shard.to_string())])?.encode_gauge(&read(counters))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_disconnects(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Ends of connections by reason and close code; 0 is an end without a close frame";
+        let mut family = encoder.encode_descriptor("roost_disconnects", help, None, MetricType::Counter)?;
+        for disconnect in Disconnect::ALL {
+            let sum: u64 =
+                self.shards.iter().flatten().map(|counters| counters.disconnects[disconnect.index()]).sum();
+            let labels = [("reason", disconnect.label().to_owned()), ("code", disconnect.code().to_string())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&sum, None)?;
+        }
+        Ok(())
+    }
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    family.encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_summed_and_a_silent_one_is_named() {
+        let mut counters = Counters { accepted: 3, connections: 2, ..Counters::default() };
+        counters.disconnects[Disconnect::SlowConsumer.index()] = 4;
+        let shards = vec![Some(Box::new(counters.clone())), None, Some(Box::new(counters))];
+        let text = render(Snapshot { shards, connections_max: 9, api_requests: 1, ready: true });
+        for line in [
+            "roost_accepts_total 6",
+            "roost_connections{shard=\"2\"} 2",
+            "roost_shard_up{shard=\"1\"} 0",
+            "roost_connections_max 9",
+            "roost_disconnects_total{reason=\"slow_consumer\",code=\"4003\"} 8",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+        }
+        assert!(!text.contains("roost_connections{shard=\"1\"}"));
+    }
+}

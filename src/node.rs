@@ -1,0 +1,210 @@
+//! Wires a node: descriptors, listeners, mailboxes, shards, the control thread. Must never serve anything itself.
+
+use crate::config::{ApiAddr, Config};
+use crate::control::{self, Control, Listener};
+use crate::hub::ShardId;
+use crate::hub::names::Names;
+use crate::limits::DESCRIPTORS_RESERVED;
+use crate::proto::origin::OriginPolicy;
+use crate::reactor::clock::Clock;
+use crate::reactor::mailbox::Mailbox;
+use crate::reactor::post_office::PostOffice;
+use crate::reactor::{self, Reactor};
+use crate::shard::Settings;
+use crate::sys::descriptors::{self, Raised};
+use crate::sys::listen::{SocketOptions, listen_sharded, listen_single};
+use crate::sys::signals::Signals;
+use mio::{Poll, Waker};
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+/// Why a node does not start, or does not go on.
+#[derive(Debug)]
+pub enum NodeError {
+    /// Somebody listens there already: the option that named the address, and the address.
+    Taken(&'static str, String),
+    /// It cannot listen there, for another reason.
+    Listen(&'static str, String, io::Error),
+    /// More connections were asked for than there can be descriptors.
+    Descriptors {
+        /// Connections asked for.
+        wanted: usize,
+        /// Connections that fit.
+        fit: usize,
+        /// The limit that they fit into.
+        limit: u64,
+    },
+    /// The `--origin` values.
+    Origins(String),
+    /// The kernel refused something that every process may do: what, and why.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(option, address) => write!(
+                f,
+                "{option} {address}: somebody listens there already; end it, or choose another address (port 0 is any)"
+            ),
+            Self::Listen(option, address, error) => write!(f, "{option} {address}: {error}"),
+            Self::Descriptors { wanted, fit, limit } => write!(
+                f,
+                "--max-connections {wanted}: this process may have {limit} descriptors, which carry {fit} connections; \
+                 ask for fewer, or raise the hard limit (`ulimit -Hn`, LimitNOFILE= in a unit) to {}",
+                wanted + DESCRIPTORS_RESERVED
+            ),
+            Self::Origins(message) => write!(f, "--origin: {message}"),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}
+
+/// Runs a node until a signal ends it. Prints the two addresses on standard output once it serves: `public ADDR` and
+/// `api ADDR`.
+///
+/// # Errors
+/// When it cannot start, or when the control thread's poll fails.
+pub fn run(config: Config) -> Result<(), NodeError> {
+    // First of all, so that a signal during the start is not lost.
+    let signals = Signals::catch().map_err(|error| NodeError::System("signals", error))?;
+    let raised = descriptors::raise().map_err(|error| NodeError::System("descriptor limits", error))?;
+    check_descriptors(&config, raised)?;
+    let origins = OriginPolicy::parse(&config.origins).map_err(NodeError::Origins)?;
+    let public = listen_public(&config)?;
+    let (api, api_address) = listen_api(&config)?;
+    let public_address = local(&public[0], "--listen")?;
+    let clock = Clock::start();
+    let names = Names::new(random());
+    let (office, control_poll, polls) = open_office(config.shards)?;
+    let template = template(&config, origins, names);
+    let mut reactors = Vec::with_capacity(config.shards);
+    for (index, (poll, listener)) in polls.into_iter().zip(public).enumerate() {
+        let settings = Settings { id: ShardId(index as u16), own_seed: random(), ..template.clone() };
+        let reactor = Reactor::new(settings, poll, listener, office.clone(), clock);
+        reactors.push(reactor.map_err(|error| NodeError::System("a shard's poll", error))?);
+    }
+    let settings =
+        control::Settings { connections_max: config.max_connections, drain_over: config.drain_over, names };
+    let control = Control::new(settings, control_poll, api, signals, office, clock)
+        .map_err(|error| NodeError::System("the control thread's poll", error))?;
+    for reactor in reactors {
+        spawn(reactor)?;
+    }
+    announce(&config, raised, public_address, &api_address);
+    control.run().map_err(|error| NodeError::System("the control thread's poll", error))
+}
+
+fn check_descriptors(config: &Config, raised: Raised) -> Result<(), NodeError> {
+    let fit = (raised.to as usize).saturating_sub(DESCRIPTORS_RESERVED);
+    if config.max_connections <= fit {
+        return Ok(());
+    }
+    Err(NodeError::Descriptors { wanted: config.max_connections, fit, limit: raised.to })
+}
+
+fn listen_public(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
+    let options = SocketOptions {
+        send_buffer: config.send_buffer_bytes,
+        receive_buffer: config.receive_buffer_bytes,
+        notsent_lowat: config.notsent_lowat_bytes as u32,
+        user_timeout: config.user_timeout,
+    };
+    listen_sharded(config.listen, config.shards, options)
+        .map_err(|error| refused("--listen", config.listen.to_string(), error))
+}
+
+fn listen_api(config: &Config) -> Result<(Listener, String), NodeError> {
+    match &config.api {
+        ApiAddr::Tcp(address) => {
+            let listener =
+                listen_single(*address).map_err(|error| refused("--api", address.to_string(), error))?;
+            let local = local(&listener, "--api")?.to_string();
+            Ok((Listener::Tcp(mio::net::TcpListener::from_std(listener)), local))
+        }
+        ApiAddr::Unix(path) => {
+            let address = format!("unix:{}", path.display());
+            let listener = Listener::unix(path).map_err(|error| refused("--api", address.clone(), error))?;
+            Ok((listener, address))
+        }
+    }
+}
+
+fn refused(option: &'static str, address: String, error: io::Error) -> NodeError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => NodeError::Taken(option, address),
+        _ => NodeError::Listen(option, address, error),
+    }
+}
+
+fn local(listener: &TcpListener, option: &'static str) -> Result<SocketAddr, NodeError> {
+    listener.local_addr().map_err(|error| NodeError::Listen(option, String::new(), error))
+}
+
+/// All polls and mailboxes, made before any thread: every thread can then wake every other.
+fn open_office(shards: usize) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeError> {
+    let open = || -> io::Result<_> {
+        let control_poll = Poll::new()?;
+        let control = Mailbox::new(Waker::new(control_poll.registry(), control::MAILBOX)?);
+        let mut office = PostOffice { shards: Vec::with_capacity(shards), control };
+        let mut polls = Vec::with_capacity(shards);
+        for _ in 0..shards {
+            let poll = Poll::new()?;
+            office.shards.push(Mailbox::new(Waker::new(poll.registry(), reactor::MAILBOX)?));
+            polls.push(poll);
+        }
+        Ok((Arc::new(office), control_poll, polls))
+    };
+    open().map_err(|error| NodeError::System("polls", error))
+}
+
+fn template(config: &Config, origins: OriginPolicy, names: Names) -> Settings {
+    Settings {
+        id: ShardId(0),
+        shards: config.shards as u16,
+        limits: config.limits(),
+        policies: config.policies.clone(),
+        origins,
+        echo: config.echo,
+        node: config.node.as_str().into(),
+        names,
+        own_seed: 0,
+    }
+}
+
+/// A shard's thread. When its structures are broken the process ends: others cannot be served from them either, and
+/// whoever supervises the node starts it anew.
+fn spawn(reactor: Reactor) -> Result<(), NodeError> {
+    let name = format!("shard-{}", reactor.id().0);
+    let body = move || match catch_unwind(AssertUnwindSafe(|| reactor.run())) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a shard's poll failed");
+            std::process::abort();
+        }
+        // The panic hook has said where.
+        Err(_) => std::process::abort(),
+    };
+    let spawned = thread::Builder::new().name(name).spawn(body);
+    spawned.map(drop).map_err(|error| NodeError::System("a shard's thread", error))
+}
+
+fn announce(config: &Config, raised: Raised, public: SocketAddr, api: &str) {
+    let Raised { from, to, hard } = raised;
+    tracing::info!(from, to, hard, connections = config.max_connections, "descriptor limit raised");
+    tracing::info!(%public, api, shards = config.shards, node = config.node, "serving");
+    let mut out = io::stdout().lock();
+    // Whoever started us without a standard output does not need the addresses.
+    let _ = writeln!(out, "public {public}\napi {api}").and_then(|()| out.flush());
+}
+
+/// A number from the operating system, by way of std's own hasher keys.
+fn random() -> u64 {
+    fastrand::Rng::new().u64(..) ^ std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0u8)
+}

@@ -1,0 +1,35 @@
+//! The one clock of the node; shards get its moments as arguments.
+
+use crate::clock::Now;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Counts from the start of the node.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    /// Starts counting.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// This moment. One reading a turn serves everything in it.
+    #[must_use]
+    pub fn now(self) -> Now {
+        let mono_ms = START_MS + self.started.elapsed().as_millis() as u64;
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { mono_ms, wall_ms: wall.as_millis() as u64 }
+    }
+
+    /// How long from `now` to a moment that a shard asked for.
+    #[must_use]
+    pub fn until(now: Now, mono_ms: u64) -> Duration {
+        Duration::from_millis(mono_ms.saturating_sub(now.mono_ms))
+    }
+}
+
+/// The node starts this late on its own clock, so that a moment before the start can be named: first pings come early.
+const START_MS: u64 = 3_600_000;

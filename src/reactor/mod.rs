@@ -1,0 +1,158 @@
+//! Floor 4: the only poll of a shard. Stamps the time, tells the shard what is ready, carries its mail. Must never
+//! decide anything: that is the shard's.
+
+pub mod clock;
+pub mod listener;
+pub mod mailbox;
+pub mod post_office;
+mod tcp;
+
+use crate::clock::Now;
+use crate::hub::ShardId;
+use crate::shard::conn_table::Token;
+use crate::shard::mail::{Mail, Parcel, Report};
+use crate::shard::{Next, Readiness, Settings, Shard};
+use clock::Clock;
+use listener::Listener;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Poll};
+use post_office::{PostOffice, Sender};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The poll's name for a shard's mailbox. Connections' generations leave the topmost bit free.
+pub const MAILBOX: mio::Token = mio::Token(usize::MAX);
+/// The poll's name for the listener.
+const LISTENER: mio::Token = mio::Token(usize::MAX - 1);
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+
+/// One shard, its poll and its listener.
+#[derive(Debug)]
+pub struct Reactor {
+    id: ShardId,
+    poll: Poll,
+    listener: Option<Listener>,
+    shard: Shard<TcpStream>,
+    sender: Sender,
+    clock: Clock,
+    inbox: Vec<Mail>,
+    /// When whoever is still here is left behind, once a drain began.
+    leave_at_ms: Option<u64>,
+}
+
+impl Reactor {
+    /// Puts a shard on its poll.
+    ///
+    /// # Errors
+    /// When the listener cannot be registered.
+    pub fn new(
+        settings: Settings,
+        poll: Poll,
+        listener: std::net::TcpListener,
+        office: Arc<PostOffice>,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let listener = Some(Listener::new(listener, poll.registry(), LISTENER)?);
+        let id = settings.id;
+        let (shard, sender) = (Shard::new(settings), Sender::new(office));
+        Ok(Self { id, poll, listener, shard, sender, clock, inbox: Vec::new(), leave_at_ms: None })
+    }
+
+    /// Which shard it drives.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Runs until a drain is over.
+    ///
+    /// # Errors
+    /// When the poll fails, which leaves nothing to go on with.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut timeout = Some(Duration::ZERO);
+        loop {
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let now = self.clock.now();
+            for event in &events {
+                self.happened(now, event);
+            }
+            let next = self.turn(now);
+            if self.is_over(now) {
+                self.sender.sort(Parcel::Control(Report::Stopped { shard: self.id }));
+                self.sender.send();
+                return Ok(());
+            }
+            timeout = self.timeout(now, next);
+        }
+    }
+
+    fn happened(&mut self, now: Now, event: &Event) {
+        match event.token() {
+            MAILBOX => self.open_mail(now),
+            LISTENER => self.listener.iter_mut().for_each(Listener::ready),
+            token => {
+                let readiness = Readiness {
+                    readable: event.is_readable(),
+                    writable: event.is_writable(),
+                    read_closed: event.is_read_closed() || event.is_error(),
+                };
+                self.shard.ready(now, Token::from_usize(token.0), readiness);
+            }
+        }
+    }
+
+    fn open_mail(&mut self, now: Now) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        self.sender.office().shards[usize::from(self.id.0)].take(&mut inbox);
+        for mail in inbox.drain(..) {
+            if let Mail::Drain { over_ms } = mail {
+                self.leave_at_ms = Some(now.mono_ms + over_ms);
+            }
+            self.shard.mail(now, mail);
+        }
+        self.inbox = inbox;
+    }
+
+    fn turn(&mut self, now: Now) -> Next {
+        self.shard.set_congested(self.sender.office().congested());
+        if let Some(listener) = &mut self.listener {
+            listener.accept(now, &mut self.shard, self.poll.registry());
+            // A draining node turns away whoever waits already, then stops listening.
+            if self.leave_at_ms.is_some() && listener.due_ms(now).is_none() {
+                self.listener = None;
+            }
+        }
+        let next = self.shard.turn(now);
+        for parcel in self.shard.parcels() {
+            self.sender.sort(parcel);
+        }
+        self.sender.send();
+        next
+    }
+
+    fn is_over(&self, now: Now) -> bool {
+        self.leave_at_ms.is_some_and(|leave_at_ms| self.shard.is_drained() || now.mono_ms >= leave_at_ms)
+    }
+
+    fn timeout(&self, now: Now, next: Next) -> Option<Duration> {
+        let shard_ms = match next {
+            Next::Now => Some(now.mono_ms),
+            Next::At(at_ms) => Some(at_ms),
+            Next::Idle => None,
+        };
+        let listener_ms = self.listener.as_ref().and_then(|listener| listener.due_ms(now));
+        let due_ms = shard_ms.into_iter().chain(listener_ms).chain(self.leave_at_ms).min()?;
+        Some(Clock::until(now, due_ms))
+    }
+}
+
+/// What an idle connection costs in a release build: mio keeps a check beside the descriptor in debug builds only.
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<crate::conn::Conn<TcpStream>>() <= 64);

@@ -1,0 +1,74 @@
+//! Where every thread finds every mailbox. Must never look into what it carries.
+
+use super::mailbox::Mailbox;
+use crate::hub::ShardId;
+use crate::hub::owned::ShardSet;
+use crate::limits::MAILBOX_BYTES_MAX;
+use crate::shard::mail::{Mail, Parcel, Report};
+use std::sync::Arc;
+
+/// All mailboxes of a node.
+#[derive(Debug)]
+pub struct PostOffice {
+    /// One a shard, in order.
+    pub shards: Vec<Mailbox<Mail>>,
+    /// The control thread's.
+    pub control: Mailbox<Report>,
+}
+
+/// One sender's outgoing mail: sorted by receiver, then handed over in one batch each.
+#[derive(Debug)]
+pub struct Sender {
+    office: Arc<PostOffice>,
+    outgoing: Vec<(Vec<Mail>, usize)>,
+    reports: Vec<Report>,
+}
+
+impl PostOffice {
+    /// Shards whose mailbox is over its bound: publications to them are refused.
+    #[must_use]
+    pub fn congested(&self) -> ShardSet {
+        let mut congested = ShardSet::default();
+        for (index, mailbox) in self.shards.iter().enumerate() {
+            if mailbox.bytes() > MAILBOX_BYTES_MAX {
+                congested.insert(ShardId(index as u16));
+            }
+        }
+        congested
+    }
+}
+
+impl Sender {
+    /// A sender with nothing to send.
+    #[must_use]
+    pub fn new(office: Arc<PostOffice>) -> Self {
+        let outgoing = office.shards.iter().map(|_| (Vec::new(), 0)).collect();
+        Self { office, outgoing, reports: Vec::new() }
+    }
+
+    /// The mailboxes.
+    #[must_use]
+    pub fn office(&self) -> &PostOffice {
+        &self.office
+    }
+
+    /// Puts a parcel on the right pile.
+    pub fn sort(&mut self, parcel: Parcel) {
+        match parcel {
+            Parcel::Shard(to, mail) => {
+                let (pile, bytes) = &mut self.outgoing[usize::from(to.0)];
+                *bytes += mail.bytes();
+                pile.push(mail);
+            }
+            Parcel::Control(report) => self.reports.push(report),
+        }
+    }
+
+    /// Hands every pile over.
+    pub fn send(&mut self) {
+        for ((pile, bytes), mailbox) in self.outgoing.iter_mut().zip(&self.office.shards) {
+            mailbox.send(pile, std::mem::take(bytes));
+        }
+        self.office.control.send(&mut self.reports, 0);
+    }
+}

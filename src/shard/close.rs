@@ -1,0 +1,88 @@
+//! A connection ends. Marks at once, frees at the end of the turn: nothing disappears under a running loop.
+//! Must never end a connection without counting why.
+
+use super::Shard;
+use crate::clock::Now;
+use crate::conn::Phase;
+use crate::conn::socket::Socket;
+use crate::conn::subscriptions::Subscription;
+use crate::disconnect::Disconnect;
+use crate::proto::frame::put_close;
+use crate::proto::http::{Refusal, put_refusal};
+
+impl<S: Socket> Shard<S> {
+    /// Ends an open connection with a close frame. Only while it is served: the frame goes into `replies`.
+    pub(super) fn end(&mut self, now: Now, slot: u32, disconnect: Disconnect) {
+        self.end_with(now, slot, disconnect, disconnect.reason());
+    }
+
+    /// As [`Shard::end`], with a reason of its own.
+    pub(super) fn end_with(&mut self, now: Now, slot: u32, disconnect: Disconnect, reason: &str) {
+        put_close(&mut self.replies, disconnect.code(), reason);
+        self.linger(now, slot, disconnect);
+    }
+
+    /// Answers the peer's close frame with the same code (RFC 6455 §5.5.1).
+    pub(super) fn peer_closed(&mut self, now: Now, slot: u32, code: Option<u16>) {
+        put_close(&mut self.replies, code.unwrap_or(0), "");
+        self.linger(now, slot, Disconnect::PeerClosed);
+    }
+
+    /// Answers a request with an HTTP error and ends.
+    pub(super) fn refuse(&mut self, now: Now, slot: u32, refusal: &Refusal) {
+        put_refusal(&mut self.replies, refusal);
+        self.linger(now, slot, Disconnect::Refused);
+    }
+
+    /// Ends a connection that does not read: what waits for it is thrown away, but for a frame already begun.
+    pub(super) fn cut_slow(&mut self, now: Now, slot: u32) {
+        let conn = &mut self.conns[slot];
+        if let Some(active) = &mut conn.active {
+            active.out.truncate_to_frame_begun();
+            let mut frame = Vec::new();
+            put_close(&mut frame, Disconnect::SlowConsumer.code(), Disconnect::SlowConsumer.reason());
+            active.out.push_owned(frame);
+        }
+        self.linger(now, slot, Disconnect::SlowConsumer);
+    }
+
+    /// Says no more after what is written or queued; waits for their end.
+    fn linger(&mut self, now: Now, slot: u32, disconnect: Disconnect) {
+        self.counters.disconnects[disconnect.index()] += 1;
+        self.leave_all(now, slot);
+        let conn = &mut self.conns[slot];
+        conn.phase = Phase::Lingering;
+        conn.since = now.tick();
+        if let Some(active) = &mut conn.active {
+            active.head = Vec::new();
+            active.over_soft_since = None;
+        }
+        self.hand.expect(now.mono_ms + self.settings.limits.close_timeout_ms);
+    }
+
+    /// Nothing more to say or to hear. The slot is freed at the end of the turn.
+    pub(super) fn die(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot];
+        if conn.phase != Phase::Dead {
+            conn.phase = Phase::Dead;
+            conn.active = None;
+            self.dead.push(slot);
+        }
+    }
+
+    pub(super) fn free_dead(&mut self, now: Now) {
+        while let Some(slot) = self.dead.pop() {
+            self.leave_all(now, slot);
+            self.conns.remove(slot);
+        }
+    }
+
+    fn leave_all(&mut self, now: Now, slot: u32) {
+        for subscription in std::mem::take(&mut self.conns[slot].subscriptions).as_slice() {
+            // A join under way is undone when its answer finds nobody.
+            if subscription.position != Subscription::JOINING {
+                self.leave(now, *subscription);
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The connections of one shard: a slab with generations. Must never hand out a connection to a stale token.
+
+use crate::clock::Now;
+use crate::conn::Conn;
+use slab::Slab;
+use std::ops::{Index, IndexMut};
+
+/// Names one connection for as long as it lives; afterwards it finds nothing, even when the slot is taken again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// The place in the slab.
+    pub slot: u32,
+    /// Which of the slot's connections.
+    pub generation: u32,
+}
+
+impl Token {
+    /// As the reactor's poll carries it.
+    #[must_use]
+    pub const fn to_usize(self) -> usize {
+        (self.generation as usize) << 32 | self.slot as usize
+    }
+
+    /// Back from the reactor's poll.
+    #[must_use]
+    pub const fn from_usize(value: usize) -> Self {
+        Self { slot: value as u32, generation: (value >> 32) as u32 }
+    }
+}
+
+/// All connections of a shard.
+#[derive(Debug)]
+pub struct ConnTable<S> {
+    slab: Slab<Conn<S>>,
+    generation: u32,
+    /// One past the highest slot that was ever taken: where the clock hand turns round.
+    slots: usize,
+}
+
+impl<S> ConnTable<S> {
+    /// An empty table; takes no memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { slab: Slab::new(), generation: 0, slots: 0 }
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// Slots to visit for all connections to be seen.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Adds a connection.
+    pub fn insert(&mut self, socket: S, now: Now) -> Token {
+        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
+        let slot = self.slab.insert(Conn::new(socket, self.generation, now));
+        self.slots = self.slots.max(slot + 1);
+        Token { slot: slot as u32, generation: self.generation }
+    }
+
+    /// The connection that a token names, if it still lives.
+    pub fn find(&self, token: Token) -> Option<&Conn<S>> {
+        self.slab.get(token.slot as usize).filter(|conn| conn.generation == token.generation)
+    }
+
+    /// As [`ConnTable::find`], to change it.
+    pub fn find_mut(&mut self, token: Token) -> Option<&mut Conn<S>> {
+        self.slab.get_mut(token.slot as usize).filter(|conn| conn.generation == token.generation)
+    }
+
+    /// The connection in a slot, if the slot is taken.
+    pub fn in_slot(&self, slot: u32) -> Option<&Conn<S>> {
+        self.slab.get(slot as usize)
+    }
+
+    /// Frees a slot, and with it the socket.
+    pub fn remove(&mut self, slot: u32) {
+        drop(self.slab.remove(slot as usize));
+        if self.slab.is_empty() {
+            self.slab = Slab::new();
+            self.slots = 0;
+        }
+    }
+
+    /// Bytes of the slab.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.slab.capacity() * size_of::<Conn<S>>()
+    }
+}
+
+/// Whoever holds a slot knows that it is taken.
+impl<S> Index<u32> for ConnTable<S> {
+    type Output = Conn<S>;
+
+    fn index(&self, slot: u32) -> &Conn<S> {
+        &self.slab[slot as usize]
+    }
+}
+
+impl<S> IndexMut<u32> for ConnTable<S> {
+    fn index_mut(&mut self, slot: u32) -> &mut Conn<S> {
+        &mut self.slab[slot as usize]
+    }
+}
+
+/// Generations leave the topmost bit free: the reactor's own tokens have it.
+const GENERATION_MASK: u32 = u32::MAX >> 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_token_finds_nothing_although_its_slot_is_taken_again() {
+        let mut table = ConnTable::new();
+        let old = table.insert("old", Now::default());
+        table.remove(old.slot);
+        let new = table.insert("new", Now::default());
+        assert_eq!(old.slot, new.slot);
+        assert!(table.find(old).is_none());
+        assert_eq!(table.find(new).map(|conn| conn.socket), Some("new"));
+        assert_eq!(Token::from_usize(new.to_usize()), new);
+    }
+}

@@ -1,0 +1,216 @@
+//! What shards and the control thread say to each other. One queue a receiver, first in first out: what an owner
+//! answers to a join and what it publishes travel the same road, so that nothing can overtake.
+
+use crate::conn::subscriptions::ChannelId;
+use crate::dialect::cursor::Cursor;
+use crate::hub::ShardId;
+use crate::hub::channels::ChannelPart;
+use crate::hub::owned::Joined;
+use crate::hub::publication::Publication;
+use crate::metrics::Counters;
+use std::sync::Arc;
+
+/// A connection, wherever it lives. A stale key finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnKey {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its slot there.
+    pub slot: u32,
+    /// Which of the slot's connections it is.
+    pub generation: u32,
+}
+
+/// The `id` of a request, to be echoed: the client's JSON.
+pub type RequestId = Option<Box<str>>;
+
+/// Who waits for the outcome of a publication.
+#[derive(Debug)]
+pub enum Publisher {
+    /// A client.
+    Conn(ConnKey, RequestId),
+    /// A call of the API: its ticket, and which of the call's publications this is.
+    Call {
+        /// The call.
+        ticket: u64,
+        /// Counted from 0.
+        index: u32,
+    },
+}
+
+/// To a shard.
+#[derive(Debug)]
+pub enum Mail {
+    /// To an owner: a connection joins.
+    Join {
+        /// Who.
+        conn: ConnKey,
+        /// The channel as the sender knows it.
+        channel: ChannelId,
+        /// Its name.
+        name: Arc<str>,
+        /// Where the client left off.
+        since: Option<Cursor>,
+        /// To be echoed.
+        id: RequestId,
+    },
+    /// From an owner: the join is done.
+    Joined {
+        /// Who.
+        conn: ConnKey,
+        /// The channel as the receiver knows it.
+        channel: ChannelId,
+        /// Where it stands.
+        joined: Joined,
+        /// To be echoed.
+        id: RequestId,
+    },
+    /// To an owner: nobody of `shard` follows the channel any more.
+    Leave {
+        /// The sender.
+        shard: ShardId,
+        /// The channel.
+        name: Arc<str>,
+    },
+    /// To an owner and back: a command on a channel whose join is under way waits its turn on the same road.
+    Later {
+        /// Who asked.
+        conn: ConnKey,
+        /// The channel's name.
+        name: Arc<str>,
+        /// What is asked.
+        command: LaterCommand,
+        /// To be echoed.
+        id: RequestId,
+        /// On the way back already.
+        returning: bool,
+    },
+    /// To an owner: a publication to be numbered.
+    Publish {
+        /// The channel.
+        name: Box<str>,
+        /// Valid JSON.
+        data: Box<str>,
+        /// Who waits for the outcome.
+        publisher: Publisher,
+    },
+    /// From an owner: the publication of a client is numbered, or the owner has no room (None).
+    Published {
+        /// Who.
+        conn: ConnKey,
+        /// The channel.
+        name: Arc<str>,
+        /// Its number.
+        offset: Option<u64>,
+        /// To be echoed.
+        id: RequestId,
+    },
+    /// From an owner: for everyone who follows the channel.
+    Publication(Publication),
+    /// From the control thread.
+    Ask {
+        /// To be given back with the answer.
+        ticket: u64,
+        /// What it wants to know.
+        question: Question,
+    },
+    /// From the control thread: say goodbye to everyone, within this many milliseconds.
+    Drain {
+        /// The time.
+        over_ms: u64,
+    },
+}
+
+/// A command that waits for a join to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaterCommand {
+    /// A second subscribe: `already_subscribed`, unless the first one failed.
+    Subscribe {
+        /// Where the client left off.
+        since: Option<Cursor>,
+    },
+    /// An unsubscribe.
+    Unsubscribe,
+}
+
+/// What the control thread may ask a shard.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// Its counters.
+    Counters,
+    /// One channel.
+    Channel(Arc<str>),
+    /// All channels whose names begin so.
+    Channels {
+        /// The beginning.
+        prefix: Arc<str>,
+    },
+}
+
+/// To the control thread.
+#[derive(Debug)]
+pub enum Report {
+    /// A publication of a call is numbered, or the owner has no room (None).
+    Published {
+        /// The call.
+        ticket: u64,
+        /// Which of its publications.
+        index: u32,
+        /// Where the channel stands after it.
+        cursor: Option<Cursor>,
+    },
+    /// An answer to [`Mail::Ask`].
+    Answer {
+        /// The question's.
+        ticket: u64,
+        /// Who answers.
+        shard: ShardId,
+        /// What it knows.
+        answer: Answer,
+    },
+    /// A drain is over: the shard's thread ends.
+    Stopped {
+        /// Which.
+        shard: ShardId,
+    },
+}
+
+/// What a shard answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// Its counters.
+    Counters(Box<Counters>),
+    /// Its part of what is known of channels.
+    Channels {
+        /// Name, subscribers in this shard, and the cursor if this shard is the owner.
+        channels: Vec<ChannelPart>,
+        /// There are more than [`crate::limits::CHANNELS_LISTED_MAX`].
+        truncated: bool,
+    },
+}
+
+/// Something to be carried out of a shard at the end of a turn.
+#[derive(Debug)]
+pub enum Parcel {
+    /// To a shard.
+    Shard(ShardId, Mail),
+    /// To the control thread.
+    Control(Report),
+}
+
+impl Mail {
+    /// Bytes that it weighs in a mailbox: what a sender can make large, and a little for the rest.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let large = match self {
+            Self::Publish { name, data, .. } => name.len() + data.len(),
+            Self::Publication(publication) => publication.bytes(),
+            Self::Join { id, .. }
+            | Self::Joined { id, .. }
+            | Self::Later { id, .. }
+            | Self::Published { id, .. } => id.as_ref().map_or(0, |id| id.len()),
+            Self::Leave { .. } | Self::Ask { .. } | Self::Drain { .. } => 0,
+        };
+        size_of::<Self>() + large
+    }
+}

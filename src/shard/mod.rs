@@ -1,0 +1,225 @@
+//! Floor 3: what one core owns. A shard is a value: the same moments, bytes and mail give the same result.
+//! Must never know a poll, a thread or a real socket: the reactor and the simulation drive it through the same verbs.
+//!
+//! One turn: the reactor hands over what happened ([`Shard::insert`], [`Shard::ready`], [`Shard::mail`]), then calls
+//! [`Shard::turn`], which works off what was marked, within budgets, and says when it wants to be called again; then
+//! it carries out [`Shard::parcels`].
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub mod conn_table;
+pub mod mail;
+
+mod close;
+mod commands;
+mod drain;
+mod pass;
+mod post;
+mod read;
+mod sweep;
+mod upgrade;
+mod view;
+mod write;
+
+use crate::clock::Now;
+use crate::config::policy::Policies;
+use crate::conn::socket::Socket;
+use crate::conn::subscriptions::ChannelId;
+use crate::hub::names::Names;
+use crate::hub::owned::ShardSet;
+use crate::hub::{Hub, ShardId};
+use crate::limits::{EXPIRY_BUDGET, Limits, READY_BUDGET, RECEIVE_BUFFER_BYTES};
+use crate::metrics::Counters;
+use crate::proto::origin::OriginPolicy;
+use conn_table::{ConnTable, Token};
+use drain::Drain;
+use mail::Parcel;
+use std::collections::VecDeque;
+use sweep::Hand;
+
+/// What a shard is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which shard it is.
+    pub id: ShardId,
+    /// How many there are.
+    pub shards: u16,
+    /// The bounds.
+    pub limits: Limits,
+    /// What clients may do, by channel.
+    pub policies: Policies,
+    /// Which pages may connect.
+    pub origins: OriginPolicy,
+    /// Serve `/echo`.
+    pub echo: bool,
+    /// The node's name in `welcome`.
+    pub node: Box<str>,
+    /// The node's hash of channel names, the same for all shards.
+    pub names: Names,
+    /// Starts the epochs and the jitter; random and different for each shard.
+    pub own_seed: u64,
+}
+
+/// What the poll says of a socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// There may be bytes.
+    pub readable: bool,
+    /// There may be room.
+    pub writable: bool,
+    /// The peer ended its side.
+    pub read_closed: bool,
+}
+
+/// When a shard wants its next turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// At once: there is more to do.
+    Now,
+    /// At this moment at the latest, in milliseconds since the node started.
+    At(u64),
+    /// When something happens.
+    Idle,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard<S> {
+    settings: Settings,
+    conns: ConnTable<S>,
+    hub: Hub,
+    counters: Counters,
+    /// Mail to be carried out at the end of the turn.
+    parcels: Vec<Parcel>,
+    /// Shards whose mailbox is over its bound.
+    congested: ShardSet,
+    /// Connections whose read was cut short by the budget: an edge-triggered poll will not mention them again.
+    again: VecDeque<Token>,
+    /// Channels with a batch on its way.
+    passes: VecDeque<ChannelId>,
+    /// Slots to be freed at the end of the turn.
+    dead: Vec<u32>,
+    /// The receive buffer of all connections.
+    receive: Box<[u8]>,
+    /// What is to be said to the connection being served.
+    replies: Vec<u8>,
+    hand: Hand,
+    drain: Option<Drain>,
+    rng: fastrand::Rng,
+}
+
+impl<S: Socket> Shard<S> {
+    /// A shard without connections.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut rng = fastrand::Rng::with_seed(settings.own_seed);
+        Self {
+            hub: Hub::new(settings.shards, settings.names, rng.u64(..)),
+            hand: Hand::new(&settings.limits),
+            settings,
+            conns: ConnTable::new(),
+            counters: Counters::default(),
+            parcels: Vec::new(),
+            congested: ShardSet::default(),
+            again: VecDeque::new(),
+            passes: VecDeque::new(),
+            dead: Vec::new(),
+            receive: vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice(),
+            replies: Vec::new(),
+            drain: None,
+            rng,
+        }
+    }
+
+    /// Takes an accepted socket.
+    ///
+    /// # Errors
+    /// Gives the socket back when the shard is full or drains.
+    pub fn insert(&mut self, now: Now, socket: S) -> Result<Token, S> {
+        if self.conns.len() >= self.settings.limits.conns_per_shard_max || self.drain.is_some() {
+            self.counters.accepts_refused += 1;
+            return Err(socket);
+        }
+        self.counters.accepted += 1;
+        self.hand.expect(now.mono_ms + self.settings.limits.handshake_timeout_ms);
+        Ok(self.conns.insert(socket, now))
+    }
+
+    /// Counts an accept that failed for want of descriptors or memory.
+    pub fn accept_failed(&mut self) {
+        self.counters.accepts_refused += 1;
+    }
+
+    /// The socket of a connection, to register it.
+    pub fn socket_mut(&mut self, token: Token) -> Option<&mut S> {
+        self.conns.find_mut(token).map(|conn| &mut conn.socket)
+    }
+
+    /// Drops a connection that could not be registered.
+    pub fn abandon(&mut self, token: Token) {
+        if self.conns.find(token).is_some() {
+            self.conns.remove(token.slot);
+        }
+    }
+
+    /// Does what the poll found ready; a stale token is nobody's.
+    pub fn ready(&mut self, now: Now, token: Token, readiness: Readiness) {
+        if readiness.writable && self.conns.find(token).is_some() {
+            self.flush(now, token.slot);
+        }
+        let Some(conn) = self.conns.find_mut(token) else { return };
+        conn.read_closed |= readiness.read_closed;
+        if readiness.readable || readiness.read_closed {
+            self.read(now, token.slot);
+        }
+    }
+
+    /// Works off what was marked, within the budgets.
+    pub fn turn(&mut self, now: Now) -> Next {
+        self.counters.turns += 1;
+        self.read_again(now);
+        self.run_passes(now);
+        let draining = self.drain_step(now);
+        let sweep_at = self.sweep(now);
+        let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
+        self.free_dead(now);
+        if draining || !self.again.is_empty() || !self.passes.is_empty() {
+            return Next::Now;
+        }
+        match sweep_at.into_iter().chain(expiry_at).min() {
+            Some(at) => Next::At(at),
+            None => Next::Idle,
+        }
+    }
+
+    /// What is to be carried out, in order. Empty afterwards.
+    pub fn parcels(&mut self) -> std::vec::Drain<'_, Parcel> {
+        self.parcels.drain(..)
+    }
+
+    /// Notes whose mailbox is over its bound: publications to those are refused until told otherwise.
+    pub fn set_congested(&mut self, congested: ShardSet) {
+        self.congested = congested;
+    }
+
+    /// Whether a drain was asked for and everyone is gone.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.drain.is_some() && self.conns.is_empty()
+    }
+
+    /// What it counted, with the gauges as they are now.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.view_counters()
+    }
+
+    fn read_again(&mut self, now: Now) {
+        for _ in 0..self.again.len().min(READY_BUDGET) {
+            let Some(token) = self.again.pop_front() else { break };
+            if let Some(conn) = self.conns.find_mut(token) {
+                conn.listed = false;
+                self.read(now, token.slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A publication fans out: walks over subscriber lists with direct writes of shared bytes. Must never delay anyone
+//! else by more than its budget, and never change a list while walking it.
+
+use super::Shard;
+use super::conn_table::ConnTable;
+use super::write::write;
+use crate::clock::Now;
+use crate::conn::socket::Socket;
+use crate::hub::subscribers::{Batch, Delivery};
+use crate::limits::{PASS_BUDGET_WRITES, PASS_QUANTUM_WRITES};
+use crate::metrics::Counters;
+
+/// What became of one delivery.
+enum Outcome {
+    Written,
+    Queued,
+    Failed,
+}
+
+impl<S: Socket> Shard<S> {
+    /// Walks on, channel by channel in turn, until nothing is left or the budget is used up.
+    pub(super) fn run_passes(&mut self, now: Now) {
+        let mut writes_left = PASS_BUDGET_WRITES;
+        while writes_left > 0 {
+            let Some(id) = self.passes.pop_front() else { break };
+            let Some(channel) = self.hub.channels.get_mut(id) else { continue };
+            let Some(batch) = channel.subscribers.begin() else { continue };
+            let quantum = writes_left.min(PASS_QUANTUM_WRITES);
+            let mut queued = Vec::new();
+            let mut failed = Vec::new();
+            let mut writes = 0;
+            while writes < quantum {
+                let Some(delivery) = channel.subscribers.advance(&batch) else {
+                    self.counters.passes += 1;
+                    self.counters.pass_publications += batch.len() as u64;
+                    break;
+                };
+                writes += 1;
+                match deliver(&mut self.conns, &mut self.counters, &batch, &delivery) {
+                    Outcome::Written => {}
+                    Outcome::Queued => queued.push(delivery.slot),
+                    Outcome::Failed => failed.push(delivery.slot),
+                }
+            }
+            // An empty channel still costs a look.
+            writes_left -= writes.max(1);
+            self.passes.push_back(id);
+            queued.into_iter().for_each(|slot| self.note_queue(now, slot));
+            failed.into_iter().for_each(|slot| self.stream_ended(slot));
+        }
+    }
+}
+
+fn deliver<S: Socket>(
+    conns: &mut ConnTable<S>,
+    counters: &mut Counters,
+    batch: &Batch,
+    delivery: &Delivery,
+) -> Outcome {
+    let conn = &mut conns[delivery.slot];
+    counters.delivered += batch.count_from(delivery.start) as u64;
+    let bytes = &batch.bytes[delivery.start..];
+    let mut written = 0;
+    if conn.queued_bytes() == 0 {
+        match write(&mut conn.socket, bytes) {
+            Ok(count) => written = count,
+            Err(_) => return Outcome::Failed,
+        }
+        counters.bytes_sent += written as u64;
+        if written == bytes.len() {
+            return Outcome::Written;
+        }
+        counters.short_writes += 1;
+    }
+    conn.activate().out.push_shared(batch.bytes.clone(), delivery.start + written);
+    Outcome::Queued
+}

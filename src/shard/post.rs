@@ -1,0 +1,113 @@
+//! Mail arrives and is sent. The owner's side of joins and publications stands here. Must never answer a
+//! connection that is gone: its token finds nothing.
+
+use super::Shard;
+use super::conn_table::Token;
+use super::drain::Drain;
+use super::mail::{ConnKey, LaterCommand, Mail, Parcel, Publisher, Report};
+use crate::clock::Now;
+use crate::conn::socket::Socket;
+use crate::conn::subscriptions::ChannelId;
+use crate::dialect::cursor::Cursor;
+use crate::hub::ShardId;
+use crate::hub::owned::Joined;
+use crate::hub::publication::Publication;
+
+impl<S: Socket> Shard<S> {
+    /// Does what one piece of mail asks for.
+    pub fn mail(&mut self, now: Now, mail: Mail) {
+        match mail {
+            Mail::Join { conn, channel, name, since, id } => {
+                let joined = self.hub.owned.join(&name, conn.shard, since, now);
+                self.post(conn.shard, Mail::Joined { conn, channel, joined, id });
+            }
+            Mail::Joined { conn, channel, joined, id } => {
+                self.joined(now, conn, channel, joined, id.as_deref())
+            }
+            Mail::Leave { shard, name } => self.hub.owned.leave(&name, shard, now),
+            Mail::Later { conn, name, command, id, returning: false } => {
+                self.post(conn.shard, Mail::Later { conn, name, command, id, returning: true });
+            }
+            Mail::Later { conn, name, command, id, returning: true } => {
+                self.serve_if_open(now, conn, |shard| match command {
+                    LaterCommand::Subscribe { since } => {
+                        shard.subscribe(now, conn.slot, &name, since, id.as_deref())
+                    }
+                    LaterCommand::Unsubscribe => shard.unsubscribe(now, conn.slot, &name, id.as_deref()),
+                });
+            }
+            Mail::Publish { name, data, publisher } => {
+                let cursor = self.number(now, &name, &data);
+                self.tell_publisher(name, cursor, publisher);
+            }
+            Mail::Published { conn, name, offset, id } => {
+                self.serve_if_open(now, conn, |shard| shard.published(&name, offset, id.as_deref()));
+            }
+            Mail::Publication(publication) => self.deliver(publication),
+            Mail::Ask { ticket, question } => {
+                let answer = self.answer(question);
+                self.parcels.push(Parcel::Control(Report::Answer {
+                    ticket,
+                    shard: self.settings.id,
+                    answer,
+                }));
+            }
+            Mail::Drain { over_ms } => self.drain = Some(Drain::new(over_ms)),
+        }
+    }
+
+    /// Numbers a publication of a channel that this shard owns and sends it on its way. None when there is no room.
+    pub(super) fn number(&mut self, now: Now, name: &str, data: &str) -> Option<Cursor> {
+        let (publication, cursor, interested) = self.hub.owned.publish(name, data, now).ok()?;
+        self.counters.published += 1;
+        for shard in interested.iter() {
+            if shard == self.settings.id {
+                self.deliver(publication.clone());
+            } else {
+                self.post(shard, Mail::Publication(publication.clone()));
+            }
+        }
+        Some(cursor)
+    }
+
+    /// Lines a publication up for this shard's subscribers.
+    fn deliver(&mut self, publication: Publication) {
+        // Nobody is there any more when the last one left while it was on its way.
+        let Some(id) = self.hub.channels.find(&publication.channel) else { return };
+        let subscribers = &mut self.hub.channels.channel_mut(id).subscribers;
+        if !subscribers.is_empty() && subscribers.publish(publication) {
+            self.passes.push_back(id);
+        }
+    }
+
+    /// Puts mail among what is carried out at the end of the turn.
+    pub(super) fn post(&mut self, to: ShardId, mail: Mail) {
+        self.parcels.push(Parcel::Shard(to, mail));
+    }
+
+    fn joined(&mut self, now: Now, conn: ConnKey, channel: ChannelId, joined: Joined, id: Option<&str>) {
+        self.hub.channels.join_ends(channel);
+        self.serve_if_open(now, conn, |shard| shard.join(conn.slot, channel, joined, id));
+        // When the connection is gone, the owner counts this shard as interested for nobody.
+        self.forget_if_unused(now, channel);
+    }
+
+    fn serve_if_open(&mut self, now: Now, conn: ConnKey, work: impl FnOnce(&mut Self)) {
+        let token = Token { slot: conn.slot, generation: conn.generation };
+        if self.conns.find(token).is_some_and(|conn| conn.phase.is_open()) {
+            self.serve(now, conn.slot, work);
+        }
+    }
+
+    fn tell_publisher(&mut self, name: Box<str>, cursor: Option<Cursor>, publisher: Publisher) {
+        match publisher {
+            Publisher::Conn(conn, id) => {
+                let offset = cursor.map(|cursor| cursor.offset);
+                self.post(conn.shard, Mail::Published { conn, name: name.into(), offset, id });
+            }
+            Publisher::Call { ticket, index } => {
+                self.parcels.push(Parcel::Control(Report::Published { ticket, index, cursor }));
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Heartbeat and timeouts without timers: a clock hand walks the connection table at a constant pace and reads one
+//! coarse moment in each slot. Must never visit more than its budget in one turn.
+
+use super::Shard;
+use crate::clock::{Now, TICK_MS};
+use crate::conn::Phase;
+use crate::conn::socket::Socket;
+use crate::disconnect::Disconnect;
+use crate::limits::{Limits, SWEEP_BUDGET};
+use crate::proto::frame::{Opcode, put_frame};
+use crate::proto::http::Refusal;
+
+/// Where the hand stands. It goes round once a period, and rests while nothing can be due.
+#[derive(Debug)]
+pub(super) struct Hand {
+    period_ms: u64,
+    /// The next slot.
+    slot: usize,
+    /// When the round under way began.
+    began_ms: u64,
+    /// The earliest moment that anything seen in this round, or announced since, is due.
+    due_ms: u64,
+    /// Between two rounds.
+    resting: bool,
+}
+
+impl Hand {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let shortest = limits.ping_interval_ms.min(limits.handshake_timeout_ms).min(limits.close_timeout_ms);
+        let period_ms = (shortest / 4).clamp(TICK_MS, PERIOD_MS_MAX);
+        Self { period_ms, slot: 0, began_ms: 0, due_ms: u64::MAX, resting: true }
+    }
+
+    /// Announces that something will be due.
+    pub(super) fn expect(&mut self, due_ms: u64) {
+        self.due_ms = self.due_ms.min(due_ms);
+    }
+
+    /// The slot that the hand should have reached by now.
+    fn target(&self, now: Now, slots: usize) -> usize {
+        let elapsed_ms = now.mono_ms.saturating_sub(self.began_ms).min(self.period_ms);
+        (slots as u64 * elapsed_ms).div_ceil(self.period_ms) as usize
+    }
+}
+
+impl<S: Socket> Shard<S> {
+    /// Moves the hand to where it should be. Returns when it wants to move again; never while there is nobody.
+    pub(super) fn sweep(&mut self, now: Now) -> Option<u64> {
+        if self.conns.is_empty() {
+            self.hand = Hand::new(&self.settings.limits);
+            return None;
+        }
+        if self.hand.resting {
+            if self.hand.due_ms > now.mono_ms {
+                return Some(self.hand.due_ms);
+            }
+            let period_ms = self.hand.period_ms;
+            self.hand = Hand { period_ms, slot: 0, began_ms: now.mono_ms, due_ms: u64::MAX, resting: false };
+        }
+        let slots = self.conns.slots();
+        let target = self.hand.target(now, slots).min(self.hand.slot + SWEEP_BUDGET);
+        while self.hand.slot < target {
+            let slot = self.hand.slot as u32;
+            self.hand.slot += 1;
+            if self.conns.in_slot(slot).is_some() {
+                let due_ms = self.visit(now, slot);
+                self.hand.expect(due_ms);
+            }
+        }
+        self.hand.resting = self.hand.slot >= slots;
+        if self.hand.resting {
+            Some(self.hand.due_ms.max(now.mono_ms + 1))
+        } else {
+            Some(now.mono_ms + TICK_MS)
+        }
+    }
+
+    /// Does what is due for one connection; returns when something will be.
+    fn visit(&mut self, now: Now, slot: u32) -> u64 {
+        let limits = &self.settings.limits;
+        let (idle_timeout_ms, ping_interval_ms) = (limits.idle_timeout_ms, limits.ping_interval_ms);
+        let (handshake_timeout_ms, close_timeout_ms) = (limits.handshake_timeout_ms, limits.close_timeout_ms);
+        let conn = &self.conns[slot];
+        let elapsed_ms = conn.since.elapsed_ms(now);
+        let since_ms = conn.since.start_ms();
+        match conn.phase {
+            Phase::Head if elapsed_ms >= handshake_timeout_ms => {
+                self.counters.disconnects[Disconnect::HandshakeTimeout.index()] += 1;
+                self.serve(now, slot, |shard| shard.refuse(now, slot, &too_slow()));
+                now.mono_ms + close_timeout_ms
+            }
+            Phase::Head => since_ms + handshake_timeout_ms,
+            Phase::Live | Phase::Echo if elapsed_ms >= idle_timeout_ms => {
+                self.serve(now, slot, |shard| shard.end(now, slot, Disconnect::Idle));
+                now.mono_ms + close_timeout_ms
+            }
+            Phase::Live | Phase::Echo => {
+                if let Some(due_ms) = self.visit_slow(now, slot) {
+                    return due_ms;
+                }
+                if elapsed_ms >= ping_interval_ms {
+                    self.ping(now, slot);
+                    return since_ms + idle_timeout_ms;
+                }
+                since_ms + ping_interval_ms
+            }
+            Phase::Lingering if elapsed_ms >= close_timeout_ms => {
+                self.die(slot);
+                u64::MAX
+            }
+            Phase::Lingering => since_ms + close_timeout_ms,
+            Phase::Dead => u64::MAX,
+        }
+    }
+
+    /// Holds a queue to its soft bound. None when it keeps it.
+    fn visit_slow(&mut self, now: Now, slot: u32) -> Option<u64> {
+        let since = self.conns[slot].active.as_ref()?.over_soft_since?;
+        let limits = &self.settings.limits;
+        if since.elapsed_ms(now) < limits.queue_soft_for_ms {
+            return Some(since.start_ms() + limits.queue_soft_for_ms);
+        }
+        let due_ms = now.mono_ms + limits.close_timeout_ms;
+        self.cut_slow(now, slot);
+        Some(due_ms)
+    }
+
+    fn ping(&mut self, now: Now, slot: u32) {
+        if !std::mem::replace(&mut self.conns[slot].pinged, true) {
+            self.counters.pings += 1;
+            self.serve(now, slot, |shard| put_frame(&mut shard.replies, Opcode::Ping, &[]));
+        }
+    }
+}
+
+fn too_slow() -> Refusal {
+    Refusal::new(408, "timeout", "the request head did not arrive in time")
+}
+
+/// The hand goes round at least this often.
+const PERIOD_MS_MAX: u64 = 1000;

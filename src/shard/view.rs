@@ -1,0 +1,64 @@
+//! What the control thread may see of a shard. Must never change anything.
+
+use super::Shard;
+use super::mail::{Answer, Question};
+use crate::conn::socket::Socket;
+use crate::hub::channels::ChannelPart;
+use crate::limits::CHANNELS_LISTED_MAX;
+use crate::metrics::Counters;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl<S: Socket> Shard<S> {
+    pub(super) fn answer(&self, question: Question) -> Answer {
+        match question {
+            Question::Counters => Answer::Counters(Box::new(self.view_counters())),
+            Question::Channel(name) => self.view_channel(&name),
+            Question::Channels { prefix } => self.view_channels(&prefix),
+        }
+    }
+
+    pub(super) fn view_counters(&self) -> Counters {
+        Counters {
+            connections: self.conns.len() as u64,
+            subscriptions: self.hub.channels.subscriptions() as u64,
+            channels: self.hub.channels.len() as u64,
+            channels_owned: self.hub.owned.len() as u64,
+            ..self.counters.clone()
+        }
+    }
+
+    fn view_channel(&self, name: &Arc<str>) -> Answer {
+        let followed = self.hub.channels.find(name);
+        let subscribers = followed.map_or(0, |id| self.hub.channels.channel(id).subscribers.len());
+        let cursor = self.hub.owned.cursor(name);
+        let known = followed.is_some() || cursor.is_some();
+        let part = known.then(|| ChannelPart { name: name.clone(), subscribers, cursor });
+        Answer::Channels { channels: part.into_iter().collect(), truncated: false }
+    }
+
+    fn view_channels(&self, prefix: &str) -> Answer {
+        let mut parts = BTreeMap::new();
+        let mut truncated = false;
+        let mut note = |name: &Arc<str>, subscribers, cursor| {
+            if !name.starts_with(prefix) {
+                return;
+            }
+            if parts.len() >= CHANNELS_LISTED_MAX && !parts.contains_key(name) {
+                truncated = true;
+                return;
+            }
+            let empty = || ChannelPart { name: name.clone(), subscribers: 0, cursor: None };
+            let part = parts.entry(name.clone()).or_insert_with(empty);
+            part.subscribers += subscribers;
+            part.cursor = part.cursor.or(cursor);
+        };
+        for channel in self.hub.channels.iter() {
+            note(&channel.name, channel.subscribers.len(), None);
+        }
+        for (name, cursor) in self.hub.owned.iter() {
+            note(name, 0, Some(cursor));
+        }
+        Answer::Channels { channels: parts.into_values().collect(), truncated }
+    }
+}

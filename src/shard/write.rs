@@ -1,0 +1,130 @@
+//! Bytes go out: straight to the socket when nothing waits, else behind what does. Must never let a queue grow past
+//! its bounds.
+
+use super::Shard;
+use crate::clock::Now;
+use crate::conn::Phase;
+use crate::conn::socket::Socket;
+use crate::disconnect::Disconnect;
+use std::io;
+
+impl<S: Socket> Shard<S> {
+    /// Does something for one connection; whatever that puts into `replies` goes to it afterwards, in one write.
+    pub(super) fn serve(&mut self, now: Now, slot: u32, work: impl FnOnce(&mut Self)) {
+        debug_assert!(self.replies.is_empty(), "one connection is served at a time");
+        work(self);
+        self.send_replies(now, slot);
+        let conn = &mut self.conns[slot];
+        conn.settle();
+        if conn.phase == Phase::Lingering {
+            self.shut_when_written(slot);
+        }
+    }
+
+    /// Writes what waits, as far as it goes.
+    pub(super) fn flush(&mut self, now: Now, slot: u32) {
+        let conn = &mut self.conns[slot];
+        let Some(active) = &mut conn.active else { return };
+        if active.out.is_empty() {
+            return;
+        }
+        match active.out.flush(&mut conn.socket) {
+            Ok(written) => {
+                self.counters.bytes_sent += written;
+                self.note_queue(now, slot);
+            }
+            Err(_) => return self.stream_ended(slot),
+        }
+        let conn = &mut self.conns[slot];
+        conn.settle();
+        if conn.phase == Phase::Lingering {
+            self.shut_when_written(slot);
+        }
+    }
+
+    fn send_replies(&mut self, now: Now, slot: u32) {
+        if self.replies.is_empty() {
+            return;
+        }
+        let mut replies = std::mem::take(&mut self.replies);
+        let conn = &mut self.conns[slot];
+        if conn.phase != Phase::Dead {
+            if conn.queued_bytes() > 0 {
+                conn.activate().out.push_owned(replies.clone());
+                self.note_queue(now, slot);
+            } else {
+                self.write_replies(now, slot, &replies);
+            }
+        }
+        if replies.capacity() <= REPLIES_KEPT_BYTES {
+            replies.clear();
+            self.replies = replies;
+        }
+    }
+
+    fn write_replies(&mut self, now: Now, slot: u32, replies: &[u8]) {
+        let conn = &mut self.conns[slot];
+        match write(&mut conn.socket, replies) {
+            Ok(written) => {
+                self.counters.bytes_sent += written as u64;
+                if written < replies.len() {
+                    self.counters.short_writes += 1;
+                    conn.activate().out.push_owned(replies[written..].to_vec());
+                    self.note_queue(now, slot);
+                }
+            }
+            Err(_) => self.stream_ended(slot),
+        }
+    }
+
+    /// Holds a queue to its bounds: at once to the hard one, by the clock hand to the soft one.
+    pub(super) fn note_queue(&mut self, now: Now, slot: u32) {
+        let limits = &self.settings.limits;
+        let conn = &mut self.conns[slot];
+        let Some(active) = &mut conn.active else { return };
+        let bytes = active.out.bytes();
+        if bytes <= limits.queue_soft_bytes {
+            active.over_soft_since = None;
+        } else if active.over_soft_since.is_none() {
+            active.over_soft_since = Some(now.tick());
+            self.hand.expect(now.mono_ms + limits.queue_soft_for_ms);
+        }
+        if bytes > limits.queue_hard_bytes && conn.phase.is_open() {
+            self.cut_slow(now, slot);
+        }
+    }
+
+    /// Behind the last byte goes our FIN.
+    fn shut_when_written(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot];
+        if conn.queued_bytes() == 0 && conn.socket.shutdown_write().is_err() {
+            self.die(slot);
+        }
+    }
+
+    /// The stream is over, by their FIN or by an error.
+    pub(super) fn stream_ended(&mut self, slot: u32) {
+        match self.conns[slot].phase {
+            Phase::Head | Phase::Live | Phase::Echo => {
+                self.counters.disconnects[Disconnect::PeerGone.index()] += 1;
+                self.die(slot);
+            }
+            Phase::Lingering => self.die(slot),
+            Phase::Dead => {}
+        }
+    }
+}
+
+/// Writes once; a full socket takes nothing.
+pub(super) fn write(socket: &mut impl Socket, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// A reply buffer that one large answer made larger than this goes back to the allocator.
+const REPLIES_KEPT_BYTES: usize = 256 * 1024;
