@@ -10,16 +10,16 @@ use std::io::{self, ErrorKind, Read, Write};
 
 /// A request that arrived in full.
 #[derive(Debug)]
-pub struct Request {
+pub(super) struct Request {
     /// The call.
-    pub route: Route,
+    pub(super) route: Route,
     /// Its body.
-    pub body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 /// Whether a connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(super) enum Fate {
     /// It does.
     Open,
     /// It is over.
@@ -47,13 +47,13 @@ enum State {
 
 /// One connection.
 #[derive(Debug)]
-pub struct ApiConn {
+pub(super) struct ApiConn {
     stream: Stream,
     input: Vec<u8>,
     output: Vec<u8>,
     state: State,
     /// The moment by which the present state must be over, in milliseconds since the node started.
-    pub due_ms: u64,
+    pub(super) due_ms: u64,
     /// There may be more to read: an edge-triggered poll will not say so again.
     readable: bool,
     ended: bool,
@@ -62,7 +62,7 @@ pub struct ApiConn {
 impl ApiConn {
     /// A connection that was just accepted.
     #[must_use]
-    pub fn new(stream: Stream, now: Now) -> Self {
+    pub(super) fn new(stream: Stream, now: Now) -> Self {
         Self {
             stream,
             input: Vec::new(),
@@ -74,13 +74,8 @@ impl ApiConn {
         }
     }
 
-    /// The socket, to register it.
-    pub fn stream_mut(&mut self) -> &mut Stream {
-        &mut self.stream
-    }
-
     /// The poll says that there may be bytes.
-    pub fn set_readable(&mut self) {
+    pub(super) fn set_readable(&mut self) {
         self.readable = true;
     }
 
@@ -88,7 +83,7 @@ impl ApiConn {
     ///
     /// # Errors
     /// When the stream is broken.
-    pub fn advance(&mut self, now: Now) -> io::Result<(Option<Request>, Fate)> {
+    pub(super) fn advance(&mut self, now: Now) -> io::Result<(Option<Request>, Fate)> {
         let request = loop {
             let read = self.fill()?;
             match self.parse(now) {
@@ -108,7 +103,7 @@ impl ApiConn {
     }
 
     /// Answers the call under way.
-    pub fn answer(&mut self, now: Now, reply: &Reply) {
+    pub(super) fn answer(&mut self, now: Now, reply: &Reply) {
         let State::Calling(manner) = self.state else { return };
         reply.put(&mut self.output, manner.keep_alive, manner.head_only);
         if manner.keep_alive {
@@ -120,7 +115,7 @@ impl ApiConn {
     }
 
     /// What a connection gets whose time is over; true when it is to be dropped at once.
-    pub fn expire(&mut self, now: Now) -> bool {
+    pub(super) fn expire(&mut self, now: Now) -> bool {
         match &self.state {
             State::Head(_) if self.input.is_empty() => true,
             State::Head(_) | State::Body { .. } => {
