@@ -79,11 +79,16 @@ impl ApiConn {
         self.readable = true;
     }
 
-    /// Reads, parses and writes as far as it goes; returns the next request once it is complete.
+    /// Reads, parses and writes as far as it goes; returns the next request once it is complete. None is read while
+    /// answers wait to be taken: a client that asks and does not listen costs one answer, not one for each request.
     ///
     /// # Errors
     /// When the stream is broken.
     pub(super) fn advance(&mut self, now: Now) -> io::Result<(Option<Request>, Fate)> {
+        self.drain()?;
+        if !self.output.is_empty() {
+            return Ok((None, Fate::Open));
+        }
         let request = loop {
             let read = self.fill()?;
             match self.parse(now) {
@@ -239,3 +244,50 @@ impl ApiConn {
 
 /// How long a client may take to close after the last answer, in milliseconds.
 const LINGER_MS: u64 = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::net::UnixStream;
+
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: roost\r\n\r\n";
+
+    fn connected() -> (ApiConn, UnixStream) {
+        let (server, client) = UnixStream::pair().unwrap();
+        (ApiConn::new(Stream::Unix(server), Now::default()), client)
+    }
+
+    /// Answers every request that it hands over; returns how many those were.
+    fn serve(conn: &mut ApiConn, reply: &Reply) -> usize {
+        let mut count = 0;
+        conn.set_readable();
+        while let (Some(_), _) = conn.advance(Now::default()).unwrap() {
+            conn.answer(Now::default(), reply);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_client_that_asks_and_does_not_listen_does_not_pile_up_answers() {
+        let (mut conn, mut client) = connected();
+        let reply = Reply::text(200, &"x".repeat(64 * 1024));
+        let asked = 1000;
+        client.write_all(&REQUEST.repeat(asked)).unwrap();
+        let mut served = serve(&mut conn, &reply);
+        assert!(served < asked / 10, "{served} served into the void");
+        assert!(conn.output.len() <= 2 * reply.body.len(), "{} bytes wait", conn.output.len());
+        // Once it listens it gets them all.
+        let mut heard = 0;
+        let mut buffer = vec![0; 1024 * 1024];
+        while served < asked || !conn.output.is_empty() {
+            heard += client.read(&mut buffer).unwrap();
+            served += serve(&mut conn, &reply);
+        }
+        while let Ok(count @ 1..) = client.read(&mut buffer) {
+            heard += count;
+        }
+        assert_eq!(served, asked);
+        assert!(heard > asked * reply.body.len(), "{heard} bytes heard");
+    }
+}
