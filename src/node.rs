@@ -183,7 +183,7 @@ fn template(config: &Config, origins: OriginPolicy, names: Names) -> Settings {
 fn spawn(reactor: Reactor) -> Result<(), NodeError> {
     let name = format!("shard-{}", reactor.id().0);
     let body = move || match catch_unwind(AssertUnwindSafe(|| reactor.run())) {
-        Ok(Ok(())) => {}
+        Ok(Ok(never)) => match never {},
         Ok(Err(error)) => {
             tracing::error!(%error, "a shard's poll failed");
             std::process::abort();

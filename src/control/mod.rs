@@ -62,7 +62,7 @@ pub struct Control {
     serial: u64,
     requests: u64,
     draining: bool,
-    /// Shards whose threads have not ended.
+    /// Shards that are not done with a drain.
     running: usize,
     inbox: Vec<Report>,
 }
@@ -101,7 +101,7 @@ impl Control {
         })
     }
 
-    /// Serves the API until every shard has ended after a signal.
+    /// Serves the API until every shard is drained after a signal.
     ///
     /// # Errors
     /// When the poll fails, which leaves nothing to go on with.
@@ -254,7 +254,7 @@ impl Control {
                     ticket
                 }
                 Report::Stopped { shard } => {
-                    tracing::debug!(shard = shard.0, "shard ended");
+                    tracing::debug!(shard = shard.0, "shard drained");
                     self.running -= 1;
                     continue;
                 }
