@@ -100,11 +100,12 @@ fn a_second_node_on_the_same_port_ends_with_exit_code_1_and_a_message_that_names
 }
 
 #[test]
-fn more_connections_than_descriptors_are_refused_at_the_start_with_the_limit_and_the_remedy() {
+fn more_connections_than_the_host_carries_are_refused_at_the_start_with_the_limit_and_the_remedy() {
     let free = ["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"];
     let (code, words) = refused(&[&free[..], &["--max-connections", "1000000000"]].concat());
     assert_eq!(code, 1, "{words}");
-    for part in ["--max-connections 1000000000", "descriptors", "LimitNOFILE"] {
+    // Which limit comes first is the host's affair; each of them can be raised.
+    for part in ["--max-connections 1000000000: ", " carr", "raise"] {
         assert!(words.contains(part), "{part}: {words}");
     }
 }

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 6] = [
     &["hub", "api"],
     &["shard"],
     &["reactor", "sys", "control", "cluster", "takeover", "bench"],
-    &["cli", "node", "main"],
+    &["cli", "node", "capacity", "main"],
 ];
 /// The floors below this one run without socket, clock, thread, lock and randomness.
 const PURE_FLOORS: usize = 4;
