@@ -122,3 +122,15 @@ fn metrics_count_what_happened() {
     assert_eq!(node.metric_of("roost_disconnects_total", "reason=\"peer_closed\",code=\"1000\""), 2);
     node.end();
 }
+
+#[test]
+fn many_requests_at_once_are_all_answered() {
+    const REQUESTS: usize = 3000;
+    let node = Node::start(&[]);
+    let mut wire = Wire::connect(&node.api);
+    wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS).as_bytes());
+    for _ in 0..REQUESTS {
+        assert_eq!(wire.response().body, "ok\n");
+    }
+    node.end();
+}
