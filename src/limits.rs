@@ -19,6 +19,8 @@ pub const PUBLISH_BODY_BYTES_MAX: usize =
     PUBLICATION_BYTES_MAX + PUBLISH_CHANNELS_MAX * (CHANNEL_NAME_BYTES_MAX + 8) + 1024;
 /// Connections to the API at once.
 pub const API_CONNS_MAX: usize = 1024;
+/// Requests of one API connection served before the others get their turn.
+pub const API_BUDGET_REQUESTS: usize = 256;
 /// Bytes of an API connection's input that wait while a call is being answered.
 pub const API_INPUT_BYTES_MAX: usize = 64 * 1024;
 /// Time for a request to arrive in full, and for its answer to be taken, in milliseconds.

@@ -227,10 +227,11 @@ fn part(foreign: &[RawFd]) -> io::Result<()> {
 /// whoever supervises the node starts it anew.
 fn spawn(reactor: Reactor, prepare: impl FnOnce() -> bool + Send + 'static) -> Result<(), NodeError> {
     let name = format!("shard-{}", reactor.id().0);
-    let run = move || if prepare() { reactor.run() } else { Ok(()) };
+    let run = move || prepare().then(|| reactor.run());
     let body = move || match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
+        Ok(None) => {}
+        Ok(Some(Ok(never))) => match never {},
+        Ok(Some(Err(error))) => {
             tracing::error!(%error, "a shard's poll failed");
             std::process::abort();
         }

@@ -12,7 +12,7 @@ use crate::api::{Reply, Route};
 use crate::clock::Now;
 use crate::hub::ShardId;
 use crate::hub::names::Names;
-use crate::limits::{API_CONNS_MAX, CALL_TIMEOUT_MS};
+use crate::limits::{API_BUDGET_REQUESTS, API_CONNS_MAX, CALL_TIMEOUT_MS};
 use crate::metrics::text::{self, Snapshot};
 use crate::proto::http::Refusal;
 use crate::reactor::clock::Clock;
@@ -62,7 +62,9 @@ pub struct Control {
     serial: u64,
     requests: u64,
     draining: bool,
-    /// Shards whose threads have not ended.
+    /// Connections that may have more requests waiting, of which nothing will say so again.
+    again: Vec<usize>,
+    /// Shards that are not done with a drain.
     running: usize,
     inbox: Vec<Report>,
 }
@@ -96,12 +98,13 @@ impl Control {
             serial: 0,
             requests: 0,
             draining: false,
+            again: Vec::new(),
             running,
             inbox: Vec::new(),
         })
     }
 
-    /// Serves the API until every shard has ended after a signal.
+    /// Serves the API until every shard is drained after a signal.
     ///
     /// # Errors
     /// When the poll fails, which leaves nothing to go on with.
@@ -110,8 +113,7 @@ impl Control {
         // Clients may have come while the node was being put together.
         self.accept(self.clock.now());
         while self.running > 0 {
-            let busy = !self.conns.is_empty() || !self.calls.is_empty();
-            let timeout = busy.then_some(Duration::from_millis(SWEEP_MS));
+            let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -130,10 +132,21 @@ impl Control {
                     }
                 }
             }
+            for key in std::mem::take(&mut self.again) {
+                self.advance(now, key);
+            }
             self.sweep(now);
             self.sender.send();
         }
         Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let busy = !self.conns.is_empty() || !self.calls.is_empty();
+        busy.then_some(Duration::from_millis(SWEEP_MS))
     }
 
     fn accept(&mut self, now: Now) {
@@ -155,9 +168,10 @@ impl Control {
         }
     }
 
-    /// Serves one connection as far as it goes.
+    /// Serves one connection as far as it goes, within a budget.
     fn advance(&mut self, now: Now, key: usize) {
-        while let Some((conn, generation)) = self.conns.get_mut(key) {
+        for _ in 0..API_BUDGET_REQUESTS {
+            let Some((conn, generation)) = self.conns.get_mut(key) else { return };
             let generation = *generation;
             match conn.advance(now) {
                 Ok((Some(request), _)) => self.call(now, (key, generation), request),
@@ -168,6 +182,7 @@ impl Control {
                 }
             }
         }
+        self.again.push(key);
     }
 
     fn call(&mut self, now: Now, caller: (usize, u64), request: Request) {
@@ -254,7 +269,7 @@ impl Control {
                     ticket
                 }
                 Report::Stopped { shard } => {
-                    tracing::debug!(shard = shard.0, "shard ended");
+                    tracing::debug!(shard = shard.0, "shard drained");
                     self.running -= 1;
                     continue;
                 }

@@ -19,6 +19,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Poll};
 use post_office::{PostOffice, Sender};
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Reactor {
     full: bool,
     /// When whoever is still here is left behind, once a drain began.
     leave_at_ms: Option<u64>,
+    /// The control thread knows that the drain is over here.
+    stopped: bool,
 }
 
 impl Reactor {
@@ -75,6 +78,7 @@ impl Reactor {
             counted: 0,
             full: false,
             leave_at_ms: None,
+            stopped: false,
         })
     }
 
@@ -91,11 +95,12 @@ impl Reactor {
         std::iter::once(self.poll.as_raw_fd()).chain(listener).collect()
     }
 
-    /// Runs until a drain is over.
+    /// Runs until the process ends. A shard that has nobody left after a drain still owns channels of those who are
+    /// with other shards, and still answers the control thread.
     ///
     /// # Errors
     /// When the poll fails, which leaves nothing to go on with.
-    pub fn run(mut self) -> io::Result<()> {
+    pub fn run(mut self) -> io::Result<Infallible> {
         self.listener.iter_mut().for_each(Listener::open_reserve);
         let mut events = Events::with_capacity(EVENTS);
         let mut timeout = Some(Duration::ZERO);
@@ -109,10 +114,10 @@ impl Reactor {
                 self.happened(now, event);
             }
             let next = self.turn(now);
-            if self.is_over(now) {
+            if !self.stopped && self.is_over(now) {
+                self.stopped = true;
                 self.sender.sort(Parcel::Control(Report::Stopped { shard: self.id }));
                 self.sender.send();
-                return Ok(());
             }
             timeout = self.timeout(now, next);
         }
@@ -193,7 +198,8 @@ impl Reactor {
             Next::Idle => None,
         };
         let listener_ms = self.listener.as_ref().and_then(|listener| listener.due_ms(now));
-        let due_ms = shard_ms.into_iter().chain(listener_ms).chain(self.leave_at_ms).min()?;
+        let leave_ms = self.leave_at_ms.filter(|_| !self.stopped);
+        let due_ms = shard_ms.into_iter().chain(listener_ms).chain(leave_ms).min()?;
         Some(Clock::until(now, due_ms))
     }
 }

@@ -167,7 +167,7 @@ pub enum Report {
         /// What it knows.
         answer: Answer,
     },
-    /// A drain is over: the shard's thread ends.
+    /// A drain is over here: everyone is gone, or the time is.
     Stopped {
         /// Which.
         shard: ShardId,

@@ -1,5 +1,6 @@
 //! Bodies that must hold for any bytes, run here on thousands of seeded inputs. `README.md` says how to add one.
 
+mod commands;
 mod decoder;
 mod oracle;
 mod rng;

@@ -1,0 +1,13 @@
+//! The contract, sentence by sentence, against a running node: what a well-behaved client (tungstenite) hears, and what
+//! bytes that nobody should send are answered with. Must never know how the node does it.
+
+mod api;
+mod channels;
+mod client;
+mod frames;
+mod handshake;
+mod life;
+mod limits;
+mod node;
+mod shards;
+mod wire;
