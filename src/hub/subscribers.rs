@@ -110,6 +110,14 @@ impl Subscribers {
         let last = self.list.len() - 1;
         moved[1] = self.fill(hole, last);
         self.list.pop();
+        if self.list.is_empty()
+            && let Some(fanout) = &mut self.fanout
+        {
+            // What waits is for nobody. It must not stay either: a batch has no holes in its numbering, and what
+            // is published while nobody is there would make one.
+            fanout.batch = None;
+            fanout.queue.clear();
+        }
         if self.list.capacity() > 4 * self.list.len().max(16) {
             self.list.shrink_to(2 * self.list.len());
         }
@@ -124,8 +132,12 @@ impl Subscribers {
         Some(Moved { slot: self.list[hole].slot, position: hole as u32 })
     }
 
-    /// Appends a publication for the next pass. True when the channel had nothing to do before.
+    /// Appends a publication for the next pass. True when the channel had nothing to do before. Where nobody is there,
+    /// it is for nobody: whoever joins later joins behind it.
     pub fn publish(&mut self, publication: Publication) -> bool {
+        if self.list.is_empty() {
+            return false;
+        }
         let idle = self.fanout.is_none();
         self.fanout.get_or_insert_default().queue.push_back(publication);
         idle
@@ -351,17 +363,31 @@ mod tests {
     }
 
     #[test]
+    fn a_publication_that_nobody_was_there_for_leaves_no_hole_in_a_batch() {
+        let mut subscribers = Subscribers::default();
+        subscribers.join(0, 0);
+        subscribers.publish(publication(1));
+        subscribers.leave(0);
+        assert!(!subscribers.publish(publication(2)));
+        subscribers.join(1, 2);
+        subscribers.publish(publication(3));
+        let batch = subscribers.begin().unwrap();
+        let delivery = subscribers.advance(&batch).unwrap();
+        assert_eq!(&batch.bytes[delivery.start..], &*publication(3).frame);
+    }
+
+    #[test]
     fn a_subscriber_that_joined_at_a_wrapped_offset_gets_only_what_is_new() {
         let mut subscribers = Subscribers::default();
         let head = u64::from(u32::MAX);
+        subscribers.join(0, head - 1);
         subscribers.publish(publication(head));
         subscribers.publish(publication(head + 1));
-        subscribers.join(0, head);
-        subscribers.join(1, head + 1);
-        subscribers.join(2, head - 1);
+        subscribers.join(1, head);
+        subscribers.join(2, head + 1);
         let batch = subscribers.begin().unwrap();
         let starts: Vec<_> =
             std::iter::from_fn(|| subscribers.advance(&batch)).map(|d| (d.slot, d.start)).collect();
-        assert_eq!(starts, [(0, publication(head).frame.len()), (2, 0)]);
+        assert_eq!(starts, [(0, 0), (1, publication(head).frame.len())]);
     }
 }

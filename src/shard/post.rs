@@ -72,7 +72,7 @@ impl<S: Socket> Shard<S> {
         // Nobody is there any more when the last one left while it was on its way.
         let Some(id) = self.hub.channels.find(&publication.channel) else { return };
         let subscribers = &mut self.hub.channels.channel_mut(id).subscribers;
-        if !subscribers.is_empty() && subscribers.publish(publication) {
+        if subscribers.publish(publication) {
             self.passes.push_back(id);
         }
     }

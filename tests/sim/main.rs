@@ -15,7 +15,7 @@ const SEEDS: u64 = 300;
 /// Steps of a world before its faults stop.
 const STEPS: usize = 3_000;
 /// Seeds that found a fault once. They run for ever.
-const FOUND: [u64; 0] = [];
+const FOUND: [u64; 1] = [603];
 
 /// Runs a world to its end; returns the hash of all that it said.
 fn run(seed: u64, trace: bool) -> u64 {

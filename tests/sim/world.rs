@@ -45,6 +45,7 @@ pub(crate) struct World {
     old_cursors: Vec<(String, String)>,
     tickets: u64,
     draining: bool,
+    leapt: bool,
     limits: Limits,
     hasher: DefaultHasher,
     trace: bool,
@@ -94,6 +95,7 @@ impl World {
             old_cursors: Vec::new(),
             tickets: 0,
             draining: false,
+            leapt: false,
             limits,
             hasher: DefaultHasher::new(),
             trace,
@@ -353,7 +355,9 @@ impl World {
     }
 
     fn pass_time(&mut self) {
-        let leap = self.chance(self.faults.leap);
+        // Once in a world: two leaps would be long enough for a channel to be forgotten and numbered anew.
+        let leap = self.chance(self.faults.leap) && !self.leapt;
+        self.leapt |= leap;
         let ms = if leap { self.limits.idle_timeout_ms } else { self.rng.u64(..20) };
         if leap {
             self.note("time leaps");
