@@ -17,7 +17,7 @@ use roost::bench::options::BenchArgs;
 use roost::bench::report::Report;
 use roost::bench::run;
 use roost::sys::fd_table::unshare_fd_table;
-use server::{Floor, Mode};
+use server::{Buffers, Floor, Mode};
 
 #[derive(Parser)]
 struct CommandLine {
@@ -36,7 +36,7 @@ fn bench(arguments: &str) -> Result<Report, BenchError> {
 /// A floor that runs until the tests end, and where its triggers go.
 fn floor(mode: Mode) -> (SocketAddr, SocketAddr) {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = server::listen(any_port, 1).unwrap().remove(0);
+    let listener = server::listen(any_port, 1, Buffers::default()).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let triggers = TcpListener::bind(any_port).unwrap();
     let trigger_address = triggers.local_addr().unwrap();
@@ -165,6 +165,28 @@ fn clients_that_do_not_read_are_left_out_of_the_count() {
     assert_eq!(report.complaints, []);
     assert_eq!((value(&report, "slow_connections"), value(&report, "slow_closed")), (20.0, 0.0));
     assert_eq!(value(&report, "lost"), 0.0);
+}
+
+#[test]
+fn a_client_that_does_not_read_notices_afterwards_that_it_was_cut() {
+    let (_, triggers) = floor(Mode::Fanout);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request);
+        stream.write_all(wire::SWITCHING).unwrap();
+        // More than the client's buffer holds, so that the end comes only behind what it has to read first.
+        stream.write_all(&[wire::PING, wire::PING].concat().repeat(20_000)).unwrap();
+    });
+    let report = bench(&format!(
+        "slow --url ws://{address}/ --publish-url http://{triggers}/ {BARE} --connections 1 --slow-percent 99 \
+         --count 1 --rate 0"
+    ))
+    .unwrap();
+    assert_eq!((value(&report, "slow_connections"), value(&report, "slow_closed")), (1.0, 1.0));
+    assert_eq!(report.complaints, []);
 }
 
 #[test]
