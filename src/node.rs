@@ -1,25 +1,30 @@
 //! Wires a node: descriptors, listeners, mailboxes, shards, the control thread. Must never serve anything itself.
 
+use crate::capacity::{self, Host, Plan, Shortage};
 use crate::config::{ApiAddr, Config};
 use crate::control::{self, Control, Listener};
 use crate::hub::ShardId;
 use crate::hub::names::Names;
-use crate::limits::DESCRIPTORS_RESERVED;
+use crate::limits::Limits;
 use crate::proto::origin::OriginPolicy;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Mailbox;
 use crate::reactor::post_office::PostOffice;
+use crate::reactor::steering::Steering;
 use crate::reactor::{self, Reactor};
 use crate::shard::Settings;
 use crate::sys::descriptors::{self, Raised};
+use crate::sys::fd_table;
 use crate::sys::listen::{SocketOptions, listen_sharded, listen_single};
+use crate::sys::memory;
 use crate::sys::signals::Signals;
 use mio::{Poll, Waker};
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 /// Why a node does not start, or does not go on.
@@ -29,15 +34,8 @@ pub enum NodeError {
     Taken(&'static str, String),
     /// It cannot listen there, for another reason.
     Listen(&'static str, String, io::Error),
-    /// More connections were asked for than there can be descriptors.
-    Descriptors {
-        /// Connections asked for.
-        wanted: usize,
-        /// Connections that fit.
-        fit: usize,
-        /// The limit that they fit into.
-        limit: u64,
-    },
+    /// More connections were asked for than the host carries: how many, and the first limit in the way.
+    Room(usize, Shortage),
     /// The `--origin` values.
     Origins(String),
     /// The kernel refused something that every process may do: what, and why.
@@ -52,12 +50,7 @@ impl fmt::Display for NodeError {
                 "{option} {address}: somebody listens there already; end it, or choose another address (port 0 is any)"
             ),
             Self::Listen(option, address, error) => write!(f, "{option} {address}: {error}"),
-            Self::Descriptors { wanted, fit, limit } => write!(
-                f,
-                "--max-connections {wanted}: this process may have {limit} descriptors, which carry {fit} connections; \
-                 ask for fewer, or raise the hard limit (`ulimit -Hn`, LimitNOFILE= in a unit) to {}",
-                wanted + DESCRIPTORS_RESERVED
-            ),
+            Self::Room(wanted, shortage) => write!(f, "--max-connections {wanted}: {shortage}"),
             Self::Origins(message) => write!(f, "--origin: {message}"),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
@@ -75,48 +68,59 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     // First of all, so that a signal during the start is not lost.
     let signals = Signals::catch().map_err(|error| NodeError::System("signals", error))?;
     let raised = descriptors::raise().map_err(|error| NodeError::System("descriptor limits", error))?;
-    check_descriptors(&config, raised)?;
+    let plan = plan(&config, raised)?;
     let origins = OriginPolicy::parse(&config.origins).map_err(NodeError::Origins)?;
-    let public = listen_public(&config)?;
+    let public = listen_public(&config, plan)?;
     let (api, api_address) = listen_api(&config)?;
     let public_address = local(&public[0], "--listen")?;
     let clock = Clock::start();
     let names = Names::new(random());
-    let (office, control_poll, polls) = open_office(config.shards)?;
-    let template = template(&config, origins, names);
-    let mut reactors = Vec::with_capacity(config.shards);
+    let (office, control_poll, polls) = open_office(plan)?;
+    let template = template(&config, plan, origins, names);
+    let mut reactors = Vec::with_capacity(plan.shards);
     for (index, (poll, listener)) in polls.into_iter().zip(public).enumerate() {
         let settings = Settings { id: ShardId(index as u16), own_seed: random(), ..template.clone() };
         let reactor = Reactor::new(settings, poll, listener, office.clone(), clock);
         reactors.push(reactor.map_err(|error| NodeError::System("a shard's poll", error))?);
     }
     let settings =
-        control::Settings { connections_max: config.max_connections, drain_over: config.drain_over, names };
+        control::Settings { connections_max: plan.conns_max, drain_over: config.drain_over, names };
     let control = Control::new(settings, control_poll, api, signals, office, clock)
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
-    for reactor in reactors {
-        spawn(reactor)?;
-    }
-    announce(&config, raised, public_address, &api_address);
+    start(reactors, plan)?;
+    announce(&config, raised, plan, public_address, &api_address);
     control.run().map_err(|error| NodeError::System("the control thread's poll", error))
 }
 
-fn check_descriptors(config: &Config, raised: Raised) -> Result<(), NodeError> {
-    let fit = (raised.to as usize).saturating_sub(DESCRIPTORS_RESERVED);
-    if config.max_connections <= fit {
-        return Ok(());
+/// Measures the host and finds room for what was asked for.
+fn plan(config: &Config, raised: Raised) -> Result<Plan, NodeError> {
+    let host = Host {
+        descriptors: raised.to as usize,
+        separable: fd_table::is_separable(),
+        files: memory::open_files_left(),
+        memory_bytes: memory::total_bytes(),
+    };
+    let wanted = config.max_connections;
+    let plan = capacity::plan(wanted, config.shards, host).map_err(|short| NodeError::Room(wanted, short))?;
+    if plan.conns_max < wanted {
+        tracing::warn!(
+            wanted,
+            connections = plan.conns_max,
+            "this host refuses descriptor tables of their own to threads (close_range and unshare): \
+             the node runs within one table; raise the hard limit (LimitNOFILE=) or allow the calls"
+        );
     }
-    Err(NodeError::Descriptors { wanted: config.max_connections, fit, limit: raised.to })
+    Ok(plan)
 }
 
-fn listen_public(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
+fn listen_public(config: &Config, plan: Plan) -> Result<Vec<TcpListener>, NodeError> {
     let options = SocketOptions {
         send_buffer: config.send_buffer_bytes,
         receive_buffer: config.receive_buffer_bytes,
         notsent_lowat: config.notsent_lowat_bytes as u32,
         user_timeout: config.user_timeout,
     };
-    listen_sharded(config.listen, config.shards, options)
+    listen_sharded(config.listen, plan.shards, options)
         .map_err(|error| refused("--listen", config.listen.to_string(), error))
 }
 
@@ -148,11 +152,16 @@ fn local(listener: &TcpListener, option: &'static str) -> Result<SocketAddr, Nod
 }
 
 /// All polls and mailboxes, made before any thread: every thread can then wake every other.
-fn open_office(shards: usize) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeError> {
+fn open_office(plan: Plan) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeError> {
+    let shards = plan.shards;
     let open = || -> io::Result<_> {
         let control_poll = Poll::new()?;
         let control = Mailbox::new(Waker::new(control_poll.registry(), control::MAILBOX)?);
-        let mut office = PostOffice { shards: Vec::with_capacity(shards), control };
+        let mut office = PostOffice {
+            shards: Vec::with_capacity(shards),
+            control,
+            steering: Steering::new(shards as u16, plan.conns_max),
+        };
         let mut polls = Vec::with_capacity(shards);
         for _ in 0..shards {
             let poll = Poll::new()?;
@@ -164,11 +173,11 @@ fn open_office(shards: usize) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), Node
     open().map_err(|error| NodeError::System("polls", error))
 }
 
-fn template(config: &Config, origins: OriginPolicy, names: Names) -> Settings {
+fn template(config: &Config, plan: Plan, origins: OriginPolicy, names: Names) -> Settings {
     Settings {
         id: ShardId(0),
-        shards: config.shards as u16,
-        limits: config.limits(),
+        shards: plan.shards as u16,
+        limits: Limits { conns_per_shard_max: plan.conns_per_shard_max, ..config.limits() },
         policies: config.policies.clone(),
         origins,
         echo: config.echo,
@@ -178,11 +187,48 @@ fn template(config: &Config, origins: OriginPolicy, names: Names) -> Settings {
     }
 }
 
+/// Starts every shard's thread. With tables of their own, all threads part from this one before any goes on, and this
+/// one then forgets what is theirs.
+fn start(reactors: Vec<Reactor>, plan: Plan) -> Result<(), NodeError> {
+    let theirs: Vec<Vec<RawFd>> = reactors.iter().map(Reactor::descriptors).collect();
+    let (parted, all_parted) = mpsc::channel();
+    for (index, reactor) in reactors.into_iter().enumerate() {
+        let foreign: Vec<RawFd> = theirs
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index)
+            .flat_map(|(_, fds)| fds.clone())
+            .collect();
+        let parted = parted.clone();
+        spawn(reactor, move || {
+            let outcome = if plan.own_tables { part(&foreign) } else { Ok(()) };
+            let goes_on = outcome.is_ok();
+            // When nobody listens any more the node has given up starting.
+            parted.send(outcome).is_ok() && goes_on
+        })?;
+    }
+    for _ in 0..plan.shards {
+        let outcome = all_parted.recv().unwrap_or_else(|error| Err(io::Error::other(error)));
+        outcome.map_err(|error| NodeError::System("a descriptor table for a shard", error))?;
+    }
+    if plan.own_tables {
+        fd_table::close_copies(&theirs.concat());
+    }
+    Ok(())
+}
+
+fn part(foreign: &[RawFd]) -> io::Result<()> {
+    fd_table::unshare_fd_table()?;
+    fd_table::close_copies(foreign);
+    Ok(())
+}
+
 /// A shard's thread. When its structures are broken the process ends: others cannot be served from them either, and
 /// whoever supervises the node starts it anew.
-fn spawn(reactor: Reactor) -> Result<(), NodeError> {
+fn spawn(reactor: Reactor, prepare: impl FnOnce() -> bool + Send + 'static) -> Result<(), NodeError> {
     let name = format!("shard-{}", reactor.id().0);
-    let body = move || match catch_unwind(AssertUnwindSafe(|| reactor.run())) {
+    let run = move || if prepare() { reactor.run() } else { Ok(()) };
+    let body = move || match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::error!(%error, "a shard's poll failed");
@@ -191,14 +237,16 @@ fn spawn(reactor: Reactor) -> Result<(), NodeError> {
         // The panic hook has said where.
         Err(_) => std::process::abort(),
     };
-    let spawned = thread::Builder::new().name(name).spawn(body);
+    let spawned = thread::Builder::new().name(name).stack_size(SHARD_STACK_BYTES).spawn(body);
     spawned.map(drop).map_err(|error| NodeError::System("a shard's thread", error))
 }
 
-fn announce(config: &Config, raised: Raised, public: SocketAddr, api: &str) {
+fn announce(config: &Config, raised: Raised, plan: Plan, public: SocketAddr, api: &str) {
     let Raised { from, to, hard } = raised;
-    tracing::info!(from, to, hard, connections = config.max_connections, "descriptor limit raised");
-    tracing::info!(%public, api, shards = config.shards, node = config.node, "serving");
+    let Plan { shards, own_tables, conns_max, .. } = plan;
+    tracing::info!(from, to, hard, "descriptor limit of a table");
+    tracing::info!(shards, own_tables, connections = conns_max, "room");
+    tracing::info!(%public, api, node = config.node, "serving");
     let mut out = io::stdout().lock();
     // Whoever started us without a standard output does not need the addresses.
     let _ = writeln!(out, "public {public}\napi {api}").and_then(|()| out.flush());
@@ -208,3 +256,6 @@ fn announce(config: &Config, raised: Raised, public: SocketAddr, api: &str) {
 fn random() -> u64 {
     fastrand::Rng::new().u64(..) ^ std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0u8)
 }
+
+/// Stack of a shard's thread, in bytes: nothing in a shard recurses by what a peer sends.
+const SHARD_STACK_BYTES: usize = 1024 * 1024;

@@ -134,13 +134,12 @@ impl Form {
 fn read(json: &[u8], publications: &mut Vec<Publication>) -> Result<Form, Refusal> {
     let bad = |code: Code, message: String| Refusal::new(400, code.label(), message);
     // serde would take an array for a struct, member by member.
-    if json.trim_ascii_start().first().is_some_and(|&byte| byte != b'{') {
-        return Err(bad(Code::BadRequest, r#"a publication is an object: {"channel":"…","data":…}"#.into()));
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        let message = r#"a publication is an object: {"channel":"…","data":…}"#;
+        return Err(broken(json).unwrap_or_else(|| bad(Code::BadRequest, message.into())));
     }
-    let body: Body<'_> = serde_json::from_slice(json).map_err(|error| {
-        let code = if error.is_data() { Code::BadRequest } else { Code::BadJson };
-        bad(code, error.to_string())
-    })?;
+    let body: Body<'_> = serde_json::from_slice(json)
+        .map_err(|error| broken(json).unwrap_or_else(|| bad(Code::BadRequest, error.to_string())))?;
     let data =
         body.data.map(RawValue::get).ok_or_else(|| bad(Code::BadRequest, "`data` is missing".into()))?;
     if data.len() > PUBLICATION_BYTES_MAX {
@@ -152,9 +151,11 @@ fn read(json: &[u8], publications: &mut Vec<Publication>) -> Result<Form, Refusa
         (None, Some(channels)) if (1..=PUBLISH_CHANNELS_MAX).contains(&channels.len()) => {
             (channels, Form::Many)
         }
+        (None, Some(channels)) if channels.is_empty() => {
+            return Err(bad(Code::BadRequest, "`channels` names none".into()));
+        }
         (None, Some(channels)) => {
-            let message =
-                format!("`channels` names {}, it may name 1 to {PUBLISH_CHANNELS_MAX}", channels.len());
+            let message = format!("`channels` names {}, it may name {PUBLISH_CHANNELS_MAX}", channels.len());
             return Err(bad(Code::TooManyChannels, message));
         }
         (Some(_), Some(_)) | (None, None) => {
@@ -168,6 +169,12 @@ fn read(json: &[u8], publications: &mut Vec<Publication>) -> Result<Form, Refusa
     let publication = |channel: String| Publication { channel: channel.into(), data: data.into() };
     publications.extend(channels.into_iter().map(publication));
     Ok(form)
+}
+
+/// What is wrong with text that is no JSON. A member of the wrong type ends the reading early: only the whole text tells.
+fn broken(json: &[u8]) -> Option<Refusal> {
+    let error = serde_json::from_slice::<&RawValue>(json).err()?;
+    Some(Refusal::new(400, Code::BadJson.label(), error.to_string()))
 }
 
 #[cfg(test)]
@@ -217,17 +224,21 @@ mod tests {
     #[test]
     fn each_fault_has_its_status_and_code() {
         let large = format!(r#"{{"channel":"c","data":"{}"}}"#, "x".repeat(PUBLICATION_BYTES_MAX));
+        let many = format!(r#"{{"channels":{:?},"data":1}}"#, vec!["c"; PUBLISH_CHANNELS_MAX + 1]);
         for (body, status, code) in [
             ("", 400, "bad_json"),
             ("{", 400, "bad_json"),
+            ("nonsense", 400, "bad_json"),
+            (r#"{"channel":7,"data":}"#, 400, "bad_json"),
             ("[1]", 400, "bad_request"),
             ("{}", 400, "bad_request"),
             (r#"{"channel":"c"}"#, 400, "bad_request"),
             (r#"{"data":1}"#, 400, "bad_request"),
             (r#"{"channel":"c","channels":["d"],"data":1}"#, 400, "bad_request"),
-            (r#"{"channels":[],"data":1}"#, 400, "too_many_channels"),
+            (r#"{"channels":[],"data":1}"#, 400, "bad_request"),
             (r#"{"channels":["c","a b"],"data":1}"#, 400, "bad_channel"),
             (r#"{"channel":7,"data":1}"#, 400, "bad_request"),
+            (&many, 400, "too_many_channels"),
             (&large, 413, "too_large"),
         ] {
             let refusal = Batch::from_json(body.as_bytes()).unwrap_err();

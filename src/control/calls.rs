@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 /// A call under way.
 #[derive(Debug)]
-pub struct Call {
+pub(super) struct Call {
     /// Whom to answer: the connection's key and generation.
-    pub caller: (usize, u64),
+    pub(super) caller: (usize, u64),
     /// When it is answered whatever is missing, in milliseconds since the node started.
-    pub due_ms: u64,
+    pub(super) due_ms: u64,
     missing: usize,
     kind: Kind,
 }
@@ -29,7 +29,7 @@ enum Kind {
 
 /// What a finished call says.
 #[derive(Debug)]
-pub enum Finished {
+pub(super) enum Finished {
     /// An answer.
     Reply(Reply),
     /// The shards' counters, in order; None where one did not answer in time.
@@ -39,7 +39,7 @@ pub enum Finished {
 impl Call {
     /// A publish call; `refused` are the publications that did not leave, by index.
     #[must_use]
-    pub fn publish(caller: (usize, u64), due_ms: u64, batch: Batch) -> Self {
+    pub(super) fn publish(caller: (usize, u64), due_ms: u64, batch: Batch) -> Self {
         let missing = batch.publications.len();
         let outcomes = (0..missing).map(|_| None).collect();
         Self { caller, due_ms, missing, kind: Kind::Publish { batch, outcomes } }
@@ -47,26 +47,31 @@ impl Call {
 
     /// A scrape.
     #[must_use]
-    pub fn counters(caller: (usize, u64), due_ms: u64, shards: usize) -> Self {
+    pub(super) fn counters(caller: (usize, u64), due_ms: u64, shards: usize) -> Self {
         let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect() };
         Self { caller, due_ms, missing: shards, kind }
     }
 
     /// A look at one channel, or at many.
     #[must_use]
-    pub fn channels(caller: (usize, u64), due_ms: u64, shards: usize, single: Option<Arc<str>>) -> Self {
+    pub(super) fn channels(
+        caller: (usize, u64),
+        due_ms: u64,
+        shards: usize,
+        single: Option<Arc<str>>,
+    ) -> Self {
         let kind = Kind::Channels { gathered: Gathered::default(), single };
         Self { caller, due_ms, missing: shards, kind }
     }
 
     /// Whether everything is there.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
     /// One publication is numbered, or its owner has no room.
-    pub fn published(&mut self, index: u32, cursor: Option<Cursor>) {
+    pub(super) fn published(&mut self, index: u32, cursor: Option<Cursor>) {
         let Kind::Publish { outcomes, .. } = &mut self.kind else { return };
         let outcome = &mut outcomes[index as usize];
         assert!(outcome.is_none(), "two outcomes of one publication");
@@ -75,7 +80,7 @@ impl Call {
     }
 
     /// One shard has answered.
-    pub fn answered(&mut self, shard: usize, answer: Answer) {
+    pub(super) fn answered(&mut self, shard: usize, answer: Answer) {
         match (&mut self.kind, answer) {
             (Kind::Counters { shards }, Answer::Counters(counters)) => shards[shard] = Some(counters),
             (Kind::Channels { gathered, .. }, Answer::Channels { channels, truncated }) => {
@@ -90,7 +95,7 @@ impl Call {
 
     /// The answer, with whatever is missing named.
     #[must_use]
-    pub fn finish(self) -> Finished {
+    pub(super) fn finish(self) -> Finished {
         let complete = self.is_complete();
         match self.kind {
             Kind::Publish { batch, outcomes } => {
@@ -108,7 +113,7 @@ impl Call {
 
 /// Nobody got it: the owner's mailbox or table is full.
 #[must_use]
-pub fn overloaded() -> Refusal {
+pub(super) fn overloaded() -> Refusal {
     Refusal::new(503, "overloaded", "nobody got it, try again later").with_header("Retry-After", "1")
 }
 

@@ -10,16 +10,16 @@ use std::io::{self, ErrorKind, Read, Write};
 
 /// A request that arrived in full.
 #[derive(Debug)]
-pub struct Request {
+pub(super) struct Request {
     /// The call.
-    pub route: Route,
+    pub(super) route: Route,
     /// Its body.
-    pub body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 /// Whether a connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(super) enum Fate {
     /// It does.
     Open,
     /// It is over.
@@ -47,13 +47,13 @@ enum State {
 
 /// One connection.
 #[derive(Debug)]
-pub struct ApiConn {
+pub(super) struct ApiConn {
     stream: Stream,
     input: Vec<u8>,
     output: Vec<u8>,
     state: State,
     /// The moment by which the present state must be over, in milliseconds since the node started.
-    pub due_ms: u64,
+    pub(super) due_ms: u64,
     /// There may be more to read: an edge-triggered poll will not say so again.
     readable: bool,
     ended: bool,
@@ -62,7 +62,7 @@ pub struct ApiConn {
 impl ApiConn {
     /// A connection that was just accepted.
     #[must_use]
-    pub fn new(stream: Stream, now: Now) -> Self {
+    pub(super) fn new(stream: Stream, now: Now) -> Self {
         Self {
             stream,
             input: Vec::new(),
@@ -74,21 +74,21 @@ impl ApiConn {
         }
     }
 
-    /// The socket, to register it.
-    pub fn stream_mut(&mut self) -> &mut Stream {
-        &mut self.stream
-    }
-
     /// The poll says that there may be bytes.
-    pub fn set_readable(&mut self) {
+    pub(super) fn set_readable(&mut self) {
         self.readable = true;
     }
 
-    /// Reads, parses and writes as far as it goes; returns the next request once it is complete.
+    /// Reads, parses and writes as far as it goes; returns the next request once it is complete. None is read while
+    /// answers wait to be taken: a client that asks and does not listen costs one answer, not one for each request.
     ///
     /// # Errors
     /// When the stream is broken.
-    pub fn advance(&mut self, now: Now) -> io::Result<(Option<Request>, Fate)> {
+    pub(super) fn advance(&mut self, now: Now) -> io::Result<(Option<Request>, Fate)> {
+        self.drain()?;
+        if !self.output.is_empty() {
+            return Ok((None, Fate::Open));
+        }
         let request = loop {
             let read = self.fill()?;
             match self.parse(now) {
@@ -108,7 +108,7 @@ impl ApiConn {
     }
 
     /// Answers the call under way.
-    pub fn answer(&mut self, now: Now, reply: &Reply) {
+    pub(super) fn answer(&mut self, now: Now, reply: &Reply) {
         let State::Calling(manner) = self.state else { return };
         reply.put(&mut self.output, manner.keep_alive, manner.head_only);
         if manner.keep_alive {
@@ -120,7 +120,7 @@ impl ApiConn {
     }
 
     /// What a connection gets whose time is over; true when it is to be dropped at once.
-    pub fn expire(&mut self, now: Now) -> bool {
+    pub(super) fn expire(&mut self, now: Now) -> bool {
         match &self.state {
             State::Head(_) if self.input.is_empty() => true,
             State::Head(_) | State::Body { .. } => {
@@ -244,3 +244,50 @@ impl ApiConn {
 
 /// How long a client may take to close after the last answer, in milliseconds.
 const LINGER_MS: u64 = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::net::UnixStream;
+
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: roost\r\n\r\n";
+
+    fn connected() -> (ApiConn, UnixStream) {
+        let (server, client) = UnixStream::pair().unwrap();
+        (ApiConn::new(Stream::Unix(server), Now::default()), client)
+    }
+
+    /// Answers every request that it hands over; returns how many those were.
+    fn serve(conn: &mut ApiConn, reply: &Reply) -> usize {
+        let mut count = 0;
+        conn.set_readable();
+        while let (Some(_), _) = conn.advance(Now::default()).unwrap() {
+            conn.answer(Now::default(), reply);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_client_that_asks_and_does_not_listen_does_not_pile_up_answers() {
+        let (mut conn, mut client) = connected();
+        let reply = Reply::text(200, &"x".repeat(64 * 1024));
+        let asked = 1000;
+        client.write_all(&REQUEST.repeat(asked)).unwrap();
+        let mut served = serve(&mut conn, &reply);
+        assert!(served < asked / 10, "{served} served into the void");
+        assert!(conn.output.len() <= 2 * reply.body.len(), "{} bytes wait", conn.output.len());
+        // Once it listens it gets them all.
+        let mut heard = 0;
+        let mut buffer = vec![0; 1024 * 1024];
+        while served < asked || !conn.output.is_empty() {
+            heard += client.read(&mut buffer).unwrap();
+            served += serve(&mut conn, &reply);
+        }
+        while let Ok(count @ 1..) = client.read(&mut buffer) {
+            heard += count;
+        }
+        assert_eq!(served, asked);
+        assert!(heard > asked * reply.body.len(), "{heard} bytes heard");
+    }
+}

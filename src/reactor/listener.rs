@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// One shard's listener.
 #[derive(Debug)]
@@ -35,7 +36,12 @@ impl Listener {
     pub fn new(tcp: std::net::TcpListener, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut tcp = TcpListener::from_std(tcp);
         registry.register(&mut tcp, token, Interest::READABLE)?;
-        Ok(Self { tcp, reserve: reserve(), more: true, paused_until_ms: 0, logged_ms: 0 })
+        Ok(Self { tcp, reserve: None, more: true, paused_until_ms: 0, logged_ms: 0 })
+    }
+
+    /// Takes the reserved descriptor, in the table of the thread that accepts.
+    pub fn open_reserve(&mut self) {
+        self.reserve = File::open("/dev/null").ok();
     }
 
     /// The poll says that someone is waiting.
@@ -49,14 +55,21 @@ impl Listener {
         self.more.then(|| self.paused_until_ms.max(now.mono_ms))
     }
 
-    /// Accepts until nobody waits or the budget is used up.
-    pub fn accept(&mut self, now: Now, shard: &mut Shard<TcpStream>, registry: &Registry) {
+    /// Accepts until nobody waits or the budget is used up. The node has `room` for so many more.
+    pub fn accept(&mut self, now: Now, shard: &mut Shard<TcpStream>, registry: &Registry, mut room: usize) {
         if !self.more || now.mono_ms < self.paused_until_ms {
             return;
         }
         for _ in 0..ACCEPT_BUDGET {
             match self.tcp.accept() {
-                Ok((stream, _)) => take(now, stream, shard, registry),
+                Ok((stream, _)) if room > 0 => {
+                    room -= 1;
+                    take(now, stream, shard, registry);
+                }
+                Ok((stream, _)) => {
+                    shard.accept_failed();
+                    turn_away(stream);
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.more = false;
@@ -83,9 +96,15 @@ impl Listener {
             if let Ok((stream, _)) = self.tcp.accept() {
                 turn_away(stream);
             }
-            self.reserve = reserve();
+            self.open_reserve();
         }
         self.paused_until_ms = now.mono_ms + ACCEPT_PAUSE_MS;
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tcp.as_fd()
     }
 }
 
@@ -112,10 +131,6 @@ fn turn_away(mut stream: TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
     // A request left unread would turn the close into a reset, which may overtake the answer.
     let _ = stream.read(&mut [0; 8192]);
-}
-
-fn reserve() -> Option<File> {
-    File::open("/dev/null").ok()
 }
 
 /// One line a second about missing descriptors is enough.

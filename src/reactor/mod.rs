@@ -5,6 +5,7 @@ pub mod clock;
 pub mod listener;
 pub mod mailbox;
 pub mod post_office;
+pub mod steering;
 mod tcp;
 
 use crate::clock::Now;
@@ -19,6 +20,7 @@ use mio::net::TcpStream;
 use mio::{Events, Poll};
 use post_office::{PostOffice, Sender};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,10 @@ pub struct Reactor {
     sender: Sender,
     clock: Clock,
     inbox: Vec<Mail>,
+    /// Connections that the node knows of here.
+    counted: usize,
+    /// Newcomers are steered elsewhere.
+    full: bool,
     /// When whoever is still here is left behind, once a drain began.
     leave_at_ms: Option<u64>,
 }
@@ -58,7 +64,18 @@ impl Reactor {
         let listener = Some(Listener::new(listener, poll.registry(), LISTENER)?);
         let id = settings.id;
         let (shard, sender) = (Shard::new(settings), Sender::new(office));
-        Ok(Self { id, poll, listener, shard, sender, clock, inbox: Vec::new(), leave_at_ms: None })
+        Ok(Self {
+            id,
+            poll,
+            listener,
+            shard,
+            sender,
+            clock,
+            inbox: Vec::new(),
+            counted: 0,
+            full: false,
+            leave_at_ms: None,
+        })
     }
 
     /// Which shard it drives.
@@ -67,11 +84,19 @@ impl Reactor {
         self.id
     }
 
+    /// The descriptors that no other table may keep open: its poll's and its listener's.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let listener = self.listener.as_ref().map(|listener| listener.as_fd().as_raw_fd());
+        std::iter::once(self.poll.as_raw_fd()).chain(listener).collect()
+    }
+
     /// Runs until a drain is over.
     ///
     /// # Errors
     /// When the poll fails, which leaves nothing to go on with.
     pub fn run(mut self) -> io::Result<()> {
+        self.listener.iter_mut().for_each(Listener::open_reserve);
         let mut events = Events::with_capacity(EVENTS);
         let mut timeout = Some(Duration::ZERO);
         loop {
@@ -123,18 +148,38 @@ impl Reactor {
     fn turn(&mut self, now: Now) -> Next {
         self.shard.set_congested(self.sender.office().congested());
         if let Some(listener) = &mut self.listener {
-            listener.accept(now, &mut self.shard, self.poll.registry());
+            let room = self.sender.office().steering.room();
+            listener.accept(now, &mut self.shard, self.poll.registry(), room);
             // A draining node turns away whoever waits already, then stops listening.
             if self.leave_at_ms.is_some() && listener.due_ms(now).is_none() {
                 self.listener = None;
             }
         }
         let next = self.shard.turn(now);
+        self.recount();
         for parcel in self.shard.parcels() {
             self.sender.sort(parcel);
         }
         self.sender.send();
         next
+    }
+
+    /// Tells the node how many there are, and turns newcomers elsewhere before the table is full: those on their
+    /// way still find room. They come back with some distance, so that one leaving client does not turn them to and fro.
+    fn recount(&mut self) {
+        let (count, most) = (self.shard.len(), self.shard.conns_max());
+        let steering = &self.sender.office().steering;
+        if count != self.counted {
+            steering.recount(self.counted, count);
+            self.counted = count;
+        }
+        let full = if self.full { count > most - most / 8 } else { count >= most - most / 32 };
+        if full != self.full
+            && let Some(listener) = &self.listener
+        {
+            self.full = full;
+            steering.set_full(self.id, full, listener);
+        }
     }
 
     fn is_over(&self, now: Now) -> bool {

@@ -1,6 +1,7 @@
 //! Where every thread finds every mailbox. Must never look into what it carries.
 
 use super::mailbox::Mailbox;
+use super::steering::Steering;
 use crate::hub::ShardId;
 use crate::hub::owned::ShardSet;
 use crate::limits::MAILBOX_BYTES_MAX;
@@ -14,6 +15,8 @@ pub struct PostOffice {
     pub shards: Vec<Mailbox<Mail>>,
     /// The control thread's.
     pub control: Mailbox<Report>,
+    /// Who has room.
+    pub steering: Steering,
 }
 
 /// One sender's outgoing mail: sorted by receiver, then handed over in one batch each.

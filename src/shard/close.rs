@@ -7,6 +7,7 @@ use crate::conn::Phase;
 use crate::conn::socket::Socket;
 use crate::conn::subscriptions::Subscription;
 use crate::disconnect::Disconnect;
+use crate::limits::FREE_BUDGET;
 use crate::proto::frame::put_close;
 use crate::proto::http::{Refusal, put_refusal};
 
@@ -70,8 +71,10 @@ impl<S: Socket> Shard<S> {
         }
     }
 
+    /// Frees some of those that ended: when very many leave at once, the others are not kept waiting.
     pub(super) fn free_dead(&mut self, now: Now) {
-        while let Some(slot) = self.dead.pop() {
+        for _ in 0..FREE_BUDGET {
+            let Some(slot) = self.dead.pop() else { break };
             self.leave_all(now, slot);
             self.conns.remove(slot);
         }

@@ -37,6 +37,12 @@ pub struct ConnTable<S> {
     slots: usize,
 }
 
+impl<S> Default for ConnTable<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<S> ConnTable<S> {
     /// An empty table; takes no memory.
     #[must_use]

@@ -182,7 +182,7 @@ impl<S: Socket> Shard<S> {
         let sweep_at = self.sweep(now);
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
         self.free_dead(now);
-        if draining || !self.again.is_empty() || !self.passes.is_empty() {
+        if draining || !self.again.is_empty() || !self.passes.is_empty() || !self.dead.is_empty() {
             return Next::Now;
         }
         match sweep_at.into_iter().chain(expiry_at).min() {
@@ -199,6 +199,24 @@ impl<S: Socket> Shard<S> {
     /// Notes whose mailbox is over its bound: publications to those are refused until told otherwise.
     pub fn set_congested(&mut self, congested: ShardSet) {
         self.congested = congested;
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.conns.is_empty()
+    }
+
+    /// How many there may be.
+    #[must_use]
+    pub fn conns_max(&self) -> usize {
+        self.settings.limits.conns_per_shard_max
     }
 
     /// Whether a drain was asked for and everyone is gone.

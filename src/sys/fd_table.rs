@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::RawFd;
 
 /// Gives the calling thread a private copy of its descriptor table; needs no privilege.
 ///
@@ -27,6 +28,25 @@ pub fn unshare_fd_table() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Closes copies that came along when the calling thread's table was split off, and that it has no use for: while any
+/// table holds a listener's copy, the listener lives.
+///
+/// The caller's table must be its own by now, or the originals must have no owner in it any more; otherwise a
+/// descriptor is closed under its owner.
+pub fn close_copies(copies: &[RawFd]) {
+    for &fd in copies {
+        // SAFETY: close takes no pointer. The number names a copy in this thread's own table; the object that owns the
+        // original lives in a thread with another table and closes its own. An error means that it is gone already.
+        let _ = unsafe { libc::close(fd) };
+    }
+}
+
+/// Whether the kernel lets a thread have a table of its own. Tried in a thread that ends with it.
+#[must_use]
+pub fn is_separable() -> bool {
+    std::thread::spawn(unshare_fd_table).join().is_ok_and(|outcome| outcome.is_ok())
 }
 
 /// Asks `close_range` to close an empty range of descriptors, which it does in a private copy of the table.

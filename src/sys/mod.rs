@@ -4,4 +4,6 @@
 pub mod descriptors;
 pub mod fd_table;
 pub mod listen;
+pub mod memory;
+pub mod reuseport;
 pub mod signals;

@@ -26,7 +26,7 @@ ANSWER_SECONDS = 0.5
 END_SECONDS = 5
 LIMIT_SECONDS = 180
 # Faults in the first line or the body cannot be put on another request's head.
-NOT_IN_A_HEADER = re.compile("method|version|url|HTTP/|RTSP|SOURCE|CRLF after|pause|protocol|chunk|body|expected LF|expected space", re.I)
+NOT_IN_A_HEADER = re.compile("[Mm]ethod|version|url|HTTP/|RTSP|SOURCE|CRLF after|[Pp]ause|protocol|[Cc]hunk|body|^Expected")
 # The grafted request brings these lines itself.
 OWN_LINES = re.compile(rb"(?i)(host|upgrade|sec-[a-z-]*|connection):")
 

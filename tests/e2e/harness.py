@@ -63,7 +63,10 @@ class World(Node):
         command += ["--write-out", "\n%{content_type}\n%{http_code}", *arguments]
         if body is not None:
             command += ["--data-binary", "@-"]
-        done = subprocess.run([*command, f"http://{self.api}{path}"], input=body, capture_output=True, check=False)
+        if self.api.startswith("unix:"):
+            command += ["--unix-socket", self.api.removeprefix("unix:")]
+        host = "localhost" if self.api.startswith("unix:") else self.api
+        done = subprocess.run([*command, f"http://{host}{path}"], input=body, capture_output=True, check=False)
         assert done.returncode == 0, f"curl {path}: exit {done.returncode} {done.stderr.decode()}"
         text, content_type, status = done.stdout.decode().rsplit("\n", 2)
         return Answer(int(status), content_type, text)

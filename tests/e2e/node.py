@@ -33,14 +33,21 @@ def limit_seconds(seconds, what):
 
 
 class Node:
-    """A running node. `public` and `api` are `host:port`; `log` is the file that holds its stderr."""
+    """A running node.
+
+    `public` and `api` are `host:port` (or `unix:PATH`), `log` is the file that holds its stderr, and `end_code` is the exit
+    code that `end` demands.
+    """
+
+    end_code = 0
 
     def __init__(self, *options, environment=None):
         logs = WORK / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix="node-", suffix=".log", dir=logs)
         self.log = pathlib.Path(name)
-        command = [binary(), "serve", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", *options]
+        listeners = [word for option in ("--listen", "--api") if option not in options for word in (option, "127.0.0.1:0")]
+        command = [binary(), "serve", *listeners, *options]
         with os.fdopen(handle, "wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environment or {})}
@@ -86,7 +93,7 @@ class Node:
             raise AssertionError(f"the node did not end within {END_SECONDS} s of SIGTERM\n{self.log_tail()}") from None
         log = self.log.read_text(errors="replace")
         assert "panicked" not in log, f"the node panicked\n{self.log_tail()}"
-        assert code == 0, f"the node ended with {code}\n{self.log_tail()}"
+        assert code == self.end_code, f"the node ended with {code}\n{self.log_tail()}"
         self.log.unlink()
 
     def kill(self):

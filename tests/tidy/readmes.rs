@@ -8,6 +8,8 @@ use crate::source::entries;
 
 /// Endings that make a word of a README a file name.
 const ENDINGS: [&str; 11] = ["rs", "md", "py", "js", "ts", "json", "toml", "txt", "html", "conf", "yml"];
+/// What a README need not name: itself, and the crate root, whose page it is.
+const UNNAMED: [&str; 2] = ["README.md", "lib.rs"];
 
 /// Checks `folder` of the tree and every folder in it.
 pub(crate) fn check_tree(root: &Path, folder: &Path) -> Vec<Offence> {
@@ -28,7 +30,7 @@ pub(crate) fn check_tree(root: &Path, folder: &Path) -> Vec<Offence> {
 /// Names that are missing from `text`, and file names in the first cells of its tables that `exists` denies.
 fn check_text(path: &str, text: &str, names: &[String], exists: impl Fn(&str) -> bool) -> Vec<Offence> {
     let mut offences = Vec::new();
-    for name in names.iter().filter(|name| *name != "README.md" && !name.starts_with('.')) {
+    for name in names.iter().filter(|name| !UNNAMED.contains(&name.as_str()) && !name.starts_with('.')) {
         if !is_named(text, name) {
             offences.push(Offence::new(path, 1, format!("does not name `{name}`")));
         }

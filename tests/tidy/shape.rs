@@ -5,6 +5,7 @@ use crate::source::{Source, words_at};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
+const README_AS_PAGE: &str = "#![doc = include_str!(\"README.md\")]";
 
 /// A file with too many lines above its tests.
 pub(crate) fn long_file(source: &Source) -> Vec<Offence> {
@@ -34,8 +35,9 @@ pub(crate) fn long_functions(source: &Source) -> Vec<Offence> {
 /// A file whose first line is not its header.
 pub(crate) fn missing_header(source: &Source) -> Vec<Offence> {
     let first = source.text.lines().next().unwrap_or_default();
-    let is_crate_page = source.path == "src/lib.rs" && first.starts_with("#![doc = include_str!(");
-    if first.starts_with("//! ") || is_crate_page {
+    // A folder may show its README as its page.
+    let is_folder = source.path == "src/lib.rs" || source.path.ends_with("/mod.rs");
+    if first.starts_with("//! ") || (is_folder && first == README_AS_PAGE) {
         return Vec::new();
     }
     vec![Offence::new(&source.path, 1, "the first line must be `//! ` and say what the file is for")]
@@ -115,8 +117,9 @@ mod tests {
     #[test]
     fn a_file_without_a_header_is_found() {
         assert_eq!(missing_header(&Source::new("tests/x.rs", "//! Says.\n")), []);
-        assert_eq!(missing_header(&Source::new("src/lib.rs", "#![doc = include_str!(\"README.md\")]\n")), []);
-        for bad in ["", "use x;\n//! late", "// no doc", "//!"] {
+        assert_eq!(missing_header(&Source::new("src/lib.rs", README_AS_PAGE)), []);
+        assert_eq!(missing_header(&Source::new("src/hub/mod.rs", README_AS_PAGE)), []);
+        for bad in [README_AS_PAGE, "", "use x;\n//! late", "// no doc", "//!"] {
             assert_eq!(missing_header(&Source::new("src/x.rs", bad)).len(), 1, "{bad}");
         }
     }

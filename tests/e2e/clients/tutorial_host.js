@@ -1,13 +1,13 @@
-// Runs tutorial.js as it stands: `node tutorial_host.js HOST:PORT`.
-// Gives it the browser's WebSocket (from `ws`), leads its `host:8080` to the node, and prints each object it logs as JSON.
+// Runs a client that was written for browsers, as it stands: `node tutorial_host.js HOST:PORT CLIENT.js`.
+// Gives it the browser's WebSocket (from `ws`), leads its port 8080 to the node, and prints each object it logs as JSON.
 'use strict';
 const { WebSocket } = require('ws');
-const address = process.argv[2];
+const [address, client] = process.argv.slice(2);
 
 global.WebSocket = class extends WebSocket {
   constructor(url) {
-    super(url.replace('host:8080', address));
+    super(url.replace(/^ws:\/\/(host|localhost):8080/, `ws://${address}`));
   }
 };
-console.log = (object) => process.stdout.write(JSON.stringify(object) + '\n');
-require('./tutorial.js');
+console.log = (...things) => process.stdout.write(things.map((thing) => JSON.stringify(thing)).join(' ') + '\n');
+require(client);

@@ -2,8 +2,11 @@
 
 import json
 import re
+import subprocess
+import tempfile
 
 from harness import scenario
+from node import ROOT, binary
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
@@ -114,7 +117,7 @@ def pipelined(world):
     for number in range(20):
         body = json.dumps({"channel": "a", "data": number}).encode()
         requests.append(b"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-        requests.append(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+        requests.append(b"GET /channels/nobody HTTP/1.1\r\nHost: x\r\n\r\n")
     wire.send(b"".join(requests))
     for number in range(20):
         response = wire.response()
@@ -159,20 +162,25 @@ def smuggling(world):
         wire.ended()
 
 
-@scenario("a key guards the API, health and metrics stay open", "--api-key", "s3cret", "--api-key", "reader=read")
-def keys(world):
-    body = b'{"channel":"a","data":1}'
-    world.curl("/publish", body=body).error(401, "unauthorized")
-    world.curl("/publish", "-H", "Authorization: Bearer wrong", body=body).error(401, "unauthorized")
-    world.curl("/publish", "-H", "Authorization: Bearer reader", body=body).error(403, "forbidden")
-    assert world.curl("/publish", "-H", "Authorization: Bearer s3cret", body=body).status == 200
-    assert world.curl("/channels", "-H", "Authorization: Bearer reader").status == 200
-    for path in ["/healthz", "/readyz", "/metrics"]:
-        assert world.curl(path).status == 200, path
-
-
 @scenario("cursors and channels in answers have the form the protocol gives them")
 def forms(world):
     answer = world.publish("a", None)
     assert set(answer) == {"channel", "cursor"} and answer["channel"] == "a", answer
     assert re.fullmatch(r"[0-9A-Za-z]+-1", answer["cursor"]), answer
+
+
+@scenario("every curl call in README.md is answered with 200, and its roost.toml is valid")
+def readme(world):
+    blocks = re.findall("```(sh|toml)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    calls = [call for kind, block in blocks if kind == "sh" for call in block.replace("|\n", "| ").splitlines() if "curl" in call]
+    assert len(calls) >= 5, calls
+    for call in calls:
+        call = re.sub(r"\bcurl\b", "curl --silent --fail", call.replace("localhost:8081", world.api))
+        done = subprocess.run(["sh", "-c", call], capture_output=True, text=True, timeout=10, check=False)
+        assert done.returncode == 0 and done.stdout, (call, done)
+    (toml,) = [block for kind, block in blocks if kind == "toml"]
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(toml)
+        file.flush()
+        done = subprocess.run([binary(), "serve", "--check", "--config", file.name], capture_output=True, text=True, timeout=10, check=False)
+    assert done.returncode == 0, done

@@ -1,0 +1,164 @@
+//! How many connections a host carries, and into how many descriptor tables they go. Arithmetic alone: must never ask
+//! the host itself.
+
+use crate::limits::{CONN_MEMORY_BYTES, SHARDS_MAX};
+use std::fmt;
+
+/// What was measured of the host. Descriptors are per table, everything else is for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Host {
+    /// Descriptors that one table may hold: `RLIMIT_NOFILE`, raised as far as it goes.
+    pub descriptors: usize,
+    /// Whether threads may take tables of their own.
+    pub separable: bool,
+    /// Open files that the host still allows: `fs.file-max` less those that are open.
+    pub files: usize,
+    /// Bytes of memory, that of the control group if it is less.
+    pub memory_bytes: usize,
+}
+
+/// Where the connections go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Shards, each a thread.
+    pub shards: usize,
+    /// Whether each shard has a descriptor table of its own.
+    pub own_tables: bool,
+    /// Connections that one shard may hold.
+    pub conns_per_shard_max: usize,
+    /// Connections that the node may hold.
+    pub conns_max: usize,
+}
+
+/// The first limit in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// One table is too small, and [`SHARDS_MAX`] of them are as well: the limit of one, and what they carry.
+    Descriptors(usize, usize),
+    /// The host's open files: what they carry.
+    Files(usize),
+    /// The host's memory: its bytes, and what it carries.
+    Memory(usize, usize),
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Descriptors(limit, fit) => write!(
+                f,
+                "the limit of {limit} descriptors a table carries {fit}; raise the hard limit \
+                 (`ulimit -Hn`, or LimitNOFILE= in a systemd unit)"
+            ),
+            Self::Files(fit) => {
+                write!(
+                    f,
+                    "fs.file-max carries {fit} more open files; raise it with `sysctl -w fs.file-max=NUMBER`"
+                )
+            }
+            Self::Memory(bytes, fit) => write!(
+                f,
+                "{} MiB of memory carry {fit} at {CONN_MEMORY_BYTES} bytes each, most of it the kernel's; \
+                 add memory, raise MemoryMax= of the unit, or spread over more nodes",
+                bytes / (1024 * 1024)
+            ),
+        }
+    }
+}
+
+/// Descriptors of a table that are not connections: every shard's waker, and a handful for the thread itself.
+fn overhead(shards: usize) -> usize {
+    shards + DESCRIPTORS_OTHER
+}
+
+/// Finds room for `wanted` connections on at least `shards` shards.
+///
+/// Where one table is too small, every shard takes its own and there are as many as the sum needs: `RLIMIT_NOFILE` bounds
+/// a table, not a process. Where that is refused, the plan is for what one table carries.
+///
+/// # Errors
+/// The first limit that even so is too small.
+pub fn plan(wanted: usize, shards: usize, host: Host) -> Result<Plan, Shortage> {
+    if wanted > host.files {
+        return Err(Shortage::Files(host.files));
+    }
+    let in_memory = host.memory_bytes / CONN_MEMORY_BYTES;
+    if wanted > in_memory {
+        return Err(Shortage::Memory(host.memory_bytes, in_memory));
+    }
+    let one_table = host.descriptors.saturating_sub(2 * overhead(shards) + shards);
+    if wanted <= one_table || !host.separable {
+        let conns_max = wanted.min(one_table);
+        if conns_max == 0 {
+            return Err(Shortage::Descriptors(host.descriptors, 0));
+        }
+        return Ok(Plan { shards, own_tables: false, conns_per_shard_max: conns_max, conns_max });
+    }
+    let carried = |shards: usize| {
+        let per_table = host.descriptors.saturating_sub(overhead(shards));
+        (per_table, shards * (per_table - per_table / EVENNESS))
+    };
+    for shards in shards..=SHARDS_MAX {
+        let (per_table, carried) = carried(shards);
+        if carried >= wanted {
+            return Ok(Plan { shards, own_tables: true, conns_per_shard_max: per_table, conns_max: wanted });
+        }
+    }
+    Err(Shortage::Descriptors(host.descriptors, carried(SHARDS_MAX).1.max(one_table)))
+}
+
+/// The kernel spreads clients over shards by chance, so tables fill unevenly: one part in this many stays in reserve.
+const EVENNESS: usize = 20;
+/// The thread's own poll, listener and reserve, the standard streams, the API, signals, and a few to spare.
+const DESCRIPTORS_OTHER: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Host =
+        Host { descriptors: 20_000, separable: true, files: usize::MAX, memory_bytes: 24 << 30 };
+
+    #[test]
+    fn one_table_is_enough_for_few() {
+        let plan = plan(10_000, 2, HOST).unwrap();
+        let expected = Plan { shards: 2, own_tables: false, conns_per_shard_max: 10_000, conns_max: 10_000 };
+        assert_eq!(plan, expected);
+    }
+
+    #[test]
+    fn a_million_takes_as_many_tables_as_the_sum_needs() {
+        let plan = plan(1_000_000, 2, HOST).unwrap();
+        assert!(plan.own_tables);
+        assert_eq!(plan.conns_max, 1_000_000);
+        assert!(plan.shards * plan.conns_per_shard_max > 1_040_000, "{plan:?}");
+        assert!(plan.shards <= 54, "{plan:?}");
+    }
+
+    #[test]
+    fn ten_thousand_fit_under_a_limit_of_1024() {
+        let plan = plan(10_000, 2, Host { descriptors: 1024, ..HOST }).unwrap();
+        assert!(plan.own_tables && plan.shards <= 12, "{plan:?}");
+    }
+
+    #[test]
+    fn without_tables_of_their_own_shards_hold_what_one_table_carries() {
+        let plan = plan(50_000, 2, Host { separable: false, ..HOST }).unwrap();
+        assert!(!plan.own_tables);
+        assert!((19_000..20_000).contains(&plan.conns_max), "{plan:?}");
+    }
+
+    #[test]
+    fn the_first_limit_is_named_with_what_it_allows_and_how_to_lift_it() {
+        let files = plan(1_000_000, 2, Host { files: 500_000, ..HOST }).unwrap_err();
+        assert_eq!(files, Shortage::Files(500_000));
+        assert!(files.to_string().contains("sysctl -w fs.file-max"));
+        let memory = plan(1_000_000, 2, Host { memory_bytes: 1 << 30, ..HOST }).unwrap_err();
+        assert_eq!(memory, Shortage::Memory(1 << 30, (1 << 30) / CONN_MEMORY_BYTES));
+        let descriptors = plan(1_000_000, 2, Host { descriptors: 1024, ..HOST }).unwrap_err();
+        assert!(matches!(descriptors, Shortage::Descriptors(1024, fit) if fit > 100_000), "{descriptors:?}");
+        assert_eq!(
+            plan(10, 2, Host { descriptors: 40, separable: false, ..HOST }),
+            Err(Shortage::Descriptors(40, 0))
+        );
+    }
+}

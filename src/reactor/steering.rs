@@ -1,0 +1,58 @@
+//! Where newcomers go: away from shards that are full, and nowhere once the node is. Must never refuse a client itself.
+
+use crate::hub::ShardId;
+use crate::hub::owned::ShardSet;
+use crate::sys::reuseport::{spread, steer};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What the shards know of each other's room.
+#[derive(Debug)]
+pub struct Steering {
+    shards: u16,
+    conns_max: usize,
+    conns: AtomicUsize,
+    full: Mutex<ShardSet>,
+}
+
+impl Steering {
+    /// For `shards` shards with nobody in them, which may hold `conns_max` connections together.
+    #[must_use]
+    pub fn new(shards: u16, conns_max: usize) -> Self {
+        Self { shards, conns_max, conns: AtomicUsize::new(0), full: Mutex::new(ShardSet::default()) }
+    }
+
+    /// Connections that the node has room for.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.conns_max.saturating_sub(self.conns.load(Ordering::Relaxed))
+    }
+
+    /// A shard had `before` connections when it last said so, and has `after` now.
+    pub fn recount(&self, before: usize, after: usize) {
+        // Wrapping: one addition serves both directions.
+        self.conns.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    /// A shard became full, or has room again: the group of listeners follows.
+    pub fn set_full(&self, shard: ShardId, full: bool, listener: &impl AsFd) {
+        // Held over the system call, so that the last word in the kernel is the last word here.
+        let mut set = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        if full {
+            set.insert(shard)
+        } else {
+            set.remove(shard)
+        }
+        let open: Vec<u16> = (0..self.shards).filter(|&place| !set.contains(ShardId(place))).collect();
+        let steered = match open.len() {
+            // Everyone is full: whoever comes is refused wherever it lands.
+            0 => Ok(()),
+            all if all == usize::from(self.shards) => spread(listener),
+            _ => steer(listener, &open),
+        };
+        if let Err(error) = steered {
+            tracing::warn!(shard = shard.0, full, %error, "newcomers cannot be steered: a full shard answers 503");
+        }
+    }
+}
