@@ -12,7 +12,7 @@ use std::thread;
 
 use clap::{Parser, ValueEnum};
 use roost::sys::fd_table::unshare_fd_table;
-use server::{Floor, Mode};
+use server::{Buffers, Floor, Mode};
 
 #[derive(Parser)]
 #[command(name = "raw", about = "A bare epoll server without a protocol: the floor")]
@@ -29,6 +29,12 @@ struct Options {
     /// Payload bytes of an echoed message
     #[arg(long, default_value_t = 64)]
     size: usize,
+    /// SO_SNDBUF of each connection in bytes; 0 leaves it to the kernel
+    #[arg(long, default_value_t = 0)]
+    send_buffer: usize,
+    /// SO_RCVBUF of each connection in bytes; 0 leaves it to the kernel
+    #[arg(long, default_value_t = 0)]
+    receive_buffer: usize,
     /// Threads, each with its own listener on the same port
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
@@ -61,7 +67,8 @@ fn run(options: &Options) -> io::Result<()> {
         ModeName::Fanout => Mode::Fanout,
         ModeName::IdlePing => Mode::IdlePing,
     };
-    let listeners = server::listen(options.listen, usize::from(options.threads))?;
+    let buffers = Buffers { send: options.send_buffer, receive: options.receive_buffer };
+    let listeners = server::listen(options.listen, usize::from(options.threads), buffers)?;
     let api = TcpListener::bind(options.api)?;
     println!("listening on {}", listeners[0].local_addr()?);
     println!("triggers on http://{}", api.local_addr()?);

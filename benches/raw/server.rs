@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::{Errno, read, write};
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with};
 use socket2::{Domain, Socket, Type};
 
 use super::wire;
@@ -139,7 +139,8 @@ impl Floor {
                         &self.epoll,
                         &socket,
                         epoll::EventData::new_u64(fd as u64),
-                        epoll::EventFlags::IN,
+                        // By edges: by level, the kernel looks at every socket again after it was reported.
+                        epoll::EventFlags::IN | epoll::EventFlags::ET,
                     )?;
                     if fd >= self.slots.len() {
                         self.slots.resize_with(fd + 1, Slot::default);
@@ -162,7 +163,7 @@ impl Floor {
         match std::mem::take(&mut self.slots[fd]) {
             Slot::Empty => {}
             Slot::New(socket) => self.upgrade(fd, socket),
-            Slot::Open { index, rest } => match read(&self.open[index as usize], &mut self.buffer[..]) {
+            Slot::Open { index, rest } => match receive(&self.open[index as usize], &mut self.buffer) {
                 Ok(0) => self.close(index),
                 Ok(bytes) => {
                     let rest = self.answer(index, rest as usize + bytes);
@@ -176,10 +177,10 @@ impl Floor {
 
     fn upgrade(&mut self, fd: usize, socket: OwnedFd) {
         // Whatever was read counts as a whole request; an end of stream or an error drops the socket here.
-        if !matches!(read(&socket, &mut self.buffer[..]), Ok(bytes) if bytes > 0) {
+        if !matches!(receive(&socket, &mut self.buffer), Ok(bytes) if bytes > 0) {
             return;
         }
-        if write(&socket, wire::SWITCHING).is_err() {
+        if rustix::net::send(&socket, wire::SWITCHING, SendFlags::NOSIGNAL).is_err() {
             return;
         }
         self.slots[fd] = Slot::Open { index: self.open.len() as u32, rest: 0 };
@@ -233,10 +234,15 @@ impl Floor {
     }
 }
 
+/// One read. `recv` and `send` are a little cheaper than `read` and `write`, which ask the file system first.
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    rustix::net::recv(socket, buffer, RecvFlags::empty()).map(|(received, _)| received)
+}
+
 /// One write. A full socket loses the whole message, for the floor queues nothing; a short write would tear a frame, so
 /// it is worth a line on standard error.
 fn send(socket: BorrowedFd<'_>, bytes: &[u8]) {
-    match write(socket, bytes) {
+    match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
         Ok(sent) if sent < bytes.len() => eprintln!("raw: a frame was torn: {sent} of {} bytes", bytes.len()),
         // A socket that is full or gone: its own event tells.
         Ok(_) | Err(_) => {}
@@ -276,16 +282,31 @@ pub(crate) fn mailbox() -> io::Result<(Mailbox, Mail)> {
     Ok((Mailbox { frames: sender, bell: Arc::clone(&bell) }, Mail { frames: receiver, bell }))
 }
 
+/// Kernel buffers of each connection, in bytes; 0 leaves them to the kernel, which then adapts them as it goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Buffers {
+    /// `SO_SNDBUF`.
+    pub(crate) send: usize,
+    /// `SO_RCVBUF`.
+    pub(crate) receive: usize,
+}
+
 /// `count` listeners that share one port (`SO_REUSEPORT`); port 0 takes a free one for all of them.
-pub(crate) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn listen(address: SocketAddr, count: usize, buffers: Buffers) -> io::Result<Vec<TcpListener>> {
     let mut address = address;
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
-        // Accepted sockets inherit it, so it costs no system call per connection.
+        // Accepted sockets inherit these, so they cost no system call per connection.
         socket.set_tcp_nodelay(true)?;
+        if buffers.send > 0 {
+            socket.set_send_buffer_size(buffers.send)?;
+        }
+        if buffers.receive > 0 {
+            socket.set_recv_buffer_size(buffers.receive)?;
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

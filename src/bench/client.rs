@@ -35,8 +35,6 @@ pub(super) enum Phase {
 pub(super) struct Client {
     pub(super) stream: TcpStream,
     pub(super) phase: Phase,
-    /// Something arrived that was not read, because the client does not read now.
-    pub(super) unread: bool,
     pub(super) note: Note,
     rest: Option<Box<Rest>>,
 }
@@ -83,7 +81,7 @@ impl Client {
     /// A connection whose connect has begun at `now_ns`.
     pub(super) fn new(stream: TcpStream, now_ns: u64) -> Self {
         let note = Note { mark: now_ns, count: 0 };
-        Self { stream, phase: Phase::Connecting, unread: false, note, rest: None }
+        Self { stream, phase: Phase::Connecting, note, rest: None }
     }
 
     /// Whether the connect has been decided; if it succeeded, the request is sent.

@@ -142,6 +142,9 @@ struct Counts {
 
 const BELL: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
+/// How long those who did not read look at what became of their connection, and how often.
+const LOOK_FOR: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl<C: Conduct> Worker<C> {
     /// Makes the thread's poll; call it in the thread, after its table is its own.
@@ -195,6 +198,7 @@ impl<C: Conduct> Worker<C> {
             self.change_act();
             self.add_up();
         }
+        self.look_after_slow(&mut events)?;
         self.leave();
         Ok(Outcome {
             conduct: self.conduct,
@@ -203,28 +207,48 @@ impl<C: Conduct> Worker<C> {
         })
     }
 
+    /// Those who did not read look at what became of their connection. What the server had written before it closed comes
+    /// first, as their small buffers make room for it.
+    fn look_after_slow(&mut self, events: &mut Events) -> Result<(), BenchError> {
+        let slow = |worker: &Self, index: u32| !worker.conduct.reads(worker.brief.first + index);
+        let mut looking: Vec<u32> = (0..self.brief.count).filter(|index| slow(self, *index)).collect();
+        let began = Instant::now();
+        while !looking.is_empty() && began.elapsed() < LOOK_FOR {
+            looking.retain(|index| {
+                let Some(mut client) = self.clients[*index as usize].take() else { return false };
+                match self.read_all(*index, &mut client, true) {
+                    Ok(()) => self.clients[*index as usize] = Some(client),
+                    Err(end) => self.ended(*index, &client, &end),
+                }
+                self.clients[*index as usize].is_some()
+            });
+            match self.poll.poll(events, Some(LOOK_EVERY)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(BenchError::io("waiting for events")(error)),
+            }
+        }
+        Ok(())
+    }
+
     fn leave(&mut self) {
         for index in 0..self.brief.count {
-            let Some(mut client) = self.clients[index as usize].take() else { continue };
-            match self.look_back(index, &mut client) {
-                Err(end) => self.ended(index, &client, &end),
-                Ok(()) if self.brief.reset => drop(client),
-                Ok(()) => client.leave(),
+            let Some(client) = self.clients[index as usize].take() else { continue };
+            self.look_back(index, &client);
+            match self.brief.reset {
+                true => drop(client),
+                false => client.leave(),
             }
         }
     }
 
-    /// What a client has to say at the end. Those who did not read look at what became of their connection.
-    fn look_back(&mut self, index: u32, client: &mut Client) -> Result<(), End> {
-        if client.unread {
-            self.read_all(index, client, true)?;
-        }
+    /// What a client has to say at the end.
+    fn look_back(&mut self, index: u32, client: &Client) {
         if client.phase != Phase::Joined {
             self.complain(index, client.source(), awaited(client.phase).to_owned(), "nothing in time".into());
         } else if let Err(mismatch) = self.conduct.leaving(self.brief.first + index, &client.note) {
             self.complain(index, client.source(), mismatch.expected, mismatch.came);
         }
-        Ok(())
     }
 
     fn may_dial(&self) -> bool {
@@ -296,10 +320,8 @@ impl<C: Conduct> Worker<C> {
     /// what comes later is an edge of its own; only the end of the stream may hide behind it.
     fn read_all(&mut self, index: u32, client: &mut Client, closing: bool) -> Result<(), End> {
         if self.act == Act::Play && !self.conduct.reads(self.brief.first + index) {
-            client.unread = true;
             return Ok(());
         }
-        client.unread = false;
         loop {
             let mut buffer = std::mem::take(&mut self.buffer);
             let result = self.read_once(index, client, &mut buffer);

@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 /// Gives the calling thread a private copy of its descriptor table; needs no privilege.
 ///
 /// Descriptors opened before the call are open in both tables under the same number, and each table closes its own
-/// copy: a socket is gone for its peer, and for an epoll set, only when the last copy is. So split before sockets that
+/// copy: a socket or pipe is gone for its peer, and for an epoll set, only when the last copy is. So split before those that
 /// come and go are opened. Descriptors opened afterwards, by either side, exist only in the table of the thread that opened them: the
 /// number means nothing, or another file, elsewhere. So whatever a thread opens after this call, a `Poll` or a socket,
 /// must stay in that thread and be dropped there.
