@@ -65,6 +65,8 @@ pub struct Conn<S> {
     pub active: Option<Box<Active>>,
     /// The channels it is subscribed to, or about to be.
     pub subscriptions: Subscriptions,
+    /// Its requests that owners on other shards have not answered yet.
+    pub asked: u32,
     /// Where it is in its life.
     pub phase: Phase,
     /// A ping was sent since the last byte came.
@@ -97,6 +99,7 @@ impl<S> Conn<S> {
             rate: Rate::default(),
             active: None,
             subscriptions: Subscriptions::default(),
+            asked: 0,
             phase: Phase::Head,
             pinged: false,
             listed: false,

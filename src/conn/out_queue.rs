@@ -60,7 +60,15 @@ impl OutQueue {
         self.chunks.push_back(Chunk { bytes: Bytes::Shared(bytes), start });
     }
 
-    /// Appends bytes of our own; small ones join the last owned chunk.
+    /// Begins a queue with what is left of bytes of our own whose first `start` were written. They are kept whole,
+    /// because the rest of a frame that was begun must go out whatever happens.
+    pub fn push_begun(&mut self, bytes: Vec<u8>, start: usize) {
+        debug_assert!(self.is_empty(), "only the first chunk can be begun");
+        self.bytes += bytes.len() - start;
+        self.chunks.push_back(Chunk { bytes: Bytes::Owned(bytes), start });
+    }
+
+    /// Appends bytes of our own, whole frames; small ones join the last owned chunk.
     pub fn push_owned(&mut self, bytes: Vec<u8>) {
         self.bytes += bytes.len();
         match self.chunks.back_mut() {
@@ -222,5 +230,10 @@ mod tests {
         queue.flush(&mut socket).unwrap();
         queue.truncate_to_frame_begun();
         assert_eq!(drained(&mut queue, 100), b"gun");
+        queue.push_begun(b"begun".to_vec(), 3);
+        queue.push_owned(b"joined".to_vec());
+        queue.push_shared(Arc::from(&b"waiting"[..]), 0);
+        queue.truncate_to_frame_begun();
+        assert_eq!(drained(&mut queue, 100), b"unjoined");
     }
 }

@@ -11,14 +11,27 @@ pub struct ChannelId(pub u32);
 pub struct Subscription {
     /// The channel.
     pub channel: ChannelId,
-    /// The connection's place in the channel's subscriber list; [`Subscription::JOINING`] until the owner answered.
+    /// The connection's place in the channel's subscriber list; the name of a join until the owner answered it.
     pub position: u32,
 }
 
 impl Subscription {
-    /// The position of a subscription whose owner has not answered yet.
-    pub const JOINING: u32 = u32::MAX;
+    /// A subscription that the owner has not answered yet. `serial` tells it from one to the same channel that was
+    /// given up before its answer came.
+    #[must_use]
+    pub const fn joining(channel: ChannelId, serial: u32) -> Self {
+        Self { channel, position: serial | JOINING }
+    }
+
+    /// Whether the owner has not answered yet.
+    #[must_use]
+    pub const fn is_joining(self) -> bool {
+        self.position & JOINING != 0
+    }
 }
+
+/// No list is so long that a position has this bit.
+const JOINING: u32 = 1 << 31;
 
 /// The subscriptions of one connection, in no particular order.
 #[derive(Debug, Default)]

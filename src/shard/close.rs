@@ -5,7 +5,6 @@ use super::Shard;
 use crate::clock::Now;
 use crate::conn::Phase;
 use crate::conn::socket::Socket;
-use crate::conn::subscriptions::Subscription;
 use crate::disconnect::Disconnect;
 use crate::limits::FREE_BUDGET;
 use crate::proto::frame::put_close;
@@ -31,8 +30,13 @@ impl<S: Socket> Shard<S> {
 
     /// Answers a request with an HTTP error and ends.
     pub(super) fn refuse(&mut self, now: Now, slot: u32, refusal: &Refusal) {
+        self.refuse_as(now, slot, refusal, Disconnect::Refused);
+    }
+
+    /// As [`Shard::refuse`], with the reason that is counted.
+    pub(super) fn refuse_as(&mut self, now: Now, slot: u32, refusal: &Refusal, disconnect: Disconnect) {
         put_refusal(&mut self.replies, refusal);
-        self.linger(now, slot, Disconnect::Refused);
+        self.linger(now, slot, disconnect);
     }
 
     /// Ends a connection that does not read: what waits for it is thrown away, but for a frame already begun.
@@ -82,10 +86,7 @@ impl<S: Socket> Shard<S> {
 
     fn leave_all(&mut self, now: Now, slot: u32) {
         for subscription in std::mem::take(&mut self.conns[slot].subscriptions).as_slice() {
-            // A join under way is undone when its answer finds nobody.
-            if subscription.position != Subscription::JOINING {
-                self.leave(now, *subscription);
-            }
+            self.leave(now, *subscription);
         }
     }
 }

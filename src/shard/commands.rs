@@ -1,13 +1,14 @@
 //! What a client asks for is done. Must never parse: that is the dialect's; must never number: that is the owner's.
 
 use super::Shard;
-use super::mail::{ConnKey, LaterCommand, Mail, Publisher};
+use super::mail::{ConnKey, LateAnswer, Mail, Publisher};
 use crate::clock::Now;
 use crate::conn::rate::Pace;
 use crate::conn::socket::Socket;
 use crate::conn::subscriptions::{ChannelId, Subscription};
 use crate::dialect::cursor::Cursor;
 use crate::dialect::native::{self, Answer, Code, Command, Refused, Request};
+use crate::hub::ShardId;
 use crate::hub::owned::{Joined, Recovery};
 
 impl<S: Socket> Shard<S> {
@@ -46,40 +47,39 @@ impl<S: Socket> Shard<S> {
         since: Option<Cursor>,
         id: Option<&str>,
     ) {
-        match self.subscription(slot, name) {
-            Some(subscription) if subscription.position == Subscription::JOINING => {
-                return self.later(slot, subscription.channel, LaterCommand::Subscribe { since }, id);
-            }
-            Some(_) => {
-                return self
-                    .error(&Refused::new(Code::AlreadySubscribed, "this connection follows it already"), id);
-            }
-            None => {}
+        if self.subscription(slot, name).is_some() {
+            let refused = Refused::new(Code::AlreadySubscribed, "this connection follows it already");
+            return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
-        let most = self.settings.limits.channels_per_conn_max;
-        if self.conns[slot].subscriptions.as_slice().len() >= most {
-            let message = format!("at most {most} channels a connection");
-            return self.error(&Refused::new(Code::TooManyChannels, message), id);
+        if self.has_all_channels(slot) {
+            let message =
+                format!("at most {} channels a connection", self.settings.limits.channels_per_conn_max);
+            let refused = Refused::new(Code::TooManyChannels, message);
+            return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
         let channel = self.hub.channels.join_begins(name);
-        self.conns[slot].subscriptions.insert(Subscription { channel, position: Subscription::JOINING });
+        self.joins = self.joins.wrapping_add(1);
+        let subscription = Subscription::joining(channel, self.joins);
+        self.conns[slot].subscriptions.insert(subscription);
         let name = self.hub.channels.channel(channel).name.clone();
         let owner = self.hub.owner(&name);
         if owner == self.settings.id {
             let joined = self.hub.owned.join(&name, owner, since, now);
             self.hub.channels.join_ends(channel);
-            self.join(slot, channel, joined, id);
+            self.join(slot, subscription, joined, id);
         } else {
             let conn = self.key(slot);
-            self.post(owner, Mail::Join { conn, channel, name, since, id: id.map(Into::into) });
+            self.ask(slot, owner, Mail::Join { conn, subscription, name, since, id: id.map(Into::into) });
         }
     }
 
-    /// The owner has answered: from here on the connection gets what is published.
-    pub(super) fn join(&mut self, slot: u32, channel: ChannelId, joined: Joined, id: Option<&str>) {
-        let Joined { cursor, recovery } = joined;
-        let position = self.hub.channels.subscribe(channel, slot, cursor.offset);
-        self.conns[slot].subscriptions.reposition(channel, position);
+    /// The owner has answered: from here on the connection gets what is published, unless it has changed its mind.
+    pub(super) fn join(&mut self, slot: u32, subscription: Subscription, joined: Joined, id: Option<&str>) {
+        let (channel, Joined { cursor, recovery }) = (subscription.channel, joined);
+        if self.conns[slot].subscriptions.find(channel) == Some(subscription) {
+            let position = self.hub.channels.subscribe(channel, slot, cursor.offset);
+            self.conns[slot].subscriptions.reposition(channel, position);
+        }
         let name = &self.hub.channels.channel(channel).name;
         let recovered = recovery.map(|recovery| recovery == Recovery::Full);
         native::put_answer(&mut self.replies, &Answer::Subscribed { channel: name, cursor, recovered }, id);
@@ -92,39 +92,68 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Stops following a channel.
+    /// Stops following a channel, at once; the answer comes in its turn.
     pub(super) fn unsubscribe(&mut self, now: Now, slot: u32, name: &str, id: Option<&str>) {
-        match self.subscription(slot, name) {
-            Some(subscription) if subscription.position == Subscription::JOINING => {
-                self.later(slot, subscription.channel, LaterCommand::Unsubscribe, id);
-            }
-            Some(subscription) => {
-                self.conns[slot].subscriptions.remove(subscription.channel);
-                self.leave(now, subscription);
+        let Some(subscription) = self.subscription(slot, name) else {
+            let refused = Refused::new(Code::NotSubscribed, "this connection does not follow it");
+            return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
+        };
+        self.conns[slot].subscriptions.remove(subscription.channel);
+        self.leave(now, subscription);
+        self.answer_in_turn(slot, name, LateAnswer::Unsubscribed, id);
+    }
+
+    /// Answers now, or behind what an owner on another shard still has to answer: answers keep the order of the
+    /// requests on a channel.
+    fn answer_in_turn(&mut self, slot: u32, name: &str, answer: LateAnswer, id: Option<&str>) {
+        let owner = self.hub.owner(name);
+        if self.conns[slot].asked == 0 || owner == self.settings.id {
+            return self.answer_late(name, &answer, id);
+        }
+        let (conn, name, id) = (self.key(slot), name.into(), id.map(Into::into));
+        self.ask(slot, owner, Mail::Later { conn, name, answer, id, returning: false });
+    }
+
+    /// It is the answer's turn.
+    pub(super) fn answer_late(&mut self, name: &str, answer: &LateAnswer, id: Option<&str>) {
+        match answer {
+            LateAnswer::Unsubscribed => {
                 native::put_answer(&mut self.replies, &Answer::Unsubscribed { channel: name }, id);
             }
-            None => self.error(&Refused::new(Code::NotSubscribed, "this connection does not follow it"), id),
+            LateAnswer::Refused(refused) => self.error(refused, id),
         }
+    }
+
+    fn has_all_channels(&self, slot: u32) -> bool {
+        self.conns[slot].subscriptions.as_slice().len() >= self.settings.limits.channels_per_conn_max
+    }
+
+    /// Sends a request of a connection to the owner, who will answer it.
+    fn ask(&mut self, slot: u32, owner: ShardId, mail: Mail) {
+        self.conns[slot].asked += 1;
+        self.post(owner, mail);
     }
 
     /// Hands a client's publication to the owner, where the policy lets clients publish.
     fn publish(&mut self, now: Now, slot: u32, name: &str, data: &str, id: Option<&str>) {
-        if !self.settings.policies.for_channel(name).clients_may_publish {
-            return self.error(&Refused::new(Code::Forbidden, "clients may not publish to this channel"), id);
-        }
         let owner = self.hub.owner(name);
+        if !self.settings.policies.for_channel(name).clients_may_publish {
+            let refused = Refused::new(Code::Forbidden, "clients may not publish to this channel");
+            return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
+        }
         if owner == self.settings.id {
             let offset = self.number(now, name, data).map(|cursor| cursor.offset);
             return self.published(name, offset, id);
         }
         if self.congested.contains(owner) {
-            return self.published(name, None, id);
+            self.counters.overloaded += 1;
+            return self.answer_in_turn(slot, name, LateAnswer::Refused(overloaded()), id);
         }
         let publisher = Publisher::Conn(self.key(slot), id.map(Into::into));
-        self.post(owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
+        self.ask(slot, owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
     }
 
-    /// Answers a client's publish; no offset means that there was no room.
+    /// Answers a client's publish; no offset means that the owner had no room.
     pub(super) fn published(&mut self, name: &str, offset: Option<u64>, id: Option<&str>) {
         match offset {
             Some(offset) => {
@@ -132,14 +161,18 @@ impl<S: Socket> Shard<S> {
             }
             None => {
                 self.counters.overloaded += 1;
-                self.error(&Refused::new(Code::Overloaded, "nobody got it, try again later"), id);
+                self.error(&overloaded(), id);
             }
         }
     }
 
-    /// Takes a subscriber out of its channel's list; the connection has forgotten it already.
+    /// Takes a subscriber out of its channel's list; the connection has forgotten it already. A join under way is
+    /// undone when its answer finds nobody.
     pub(super) fn leave(&mut self, now: Now, subscription: Subscription) {
         let Subscription { channel, position } = subscription;
+        if subscription.is_joining() {
+            return;
+        }
         for moved in self.hub.channels.unsubscribe(channel, position).into_iter().flatten() {
             self.conns[moved.slot].subscriptions.reposition(channel, moved.position);
         }
@@ -157,14 +190,6 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Sends a command on a channel whose join is under way along the same road, so that its answer comes after.
-    fn later(&mut self, slot: u32, channel: ChannelId, command: LaterCommand, id: Option<&str>) {
-        let name = self.hub.channels.channel(channel).name.clone();
-        let owner = self.hub.owner(&name);
-        let conn = self.key(slot);
-        self.post(owner, Mail::Later { conn, name, command, id: id.map(Into::into), returning: false });
-    }
-
     fn subscription(&self, slot: u32, name: &str) -> Option<Subscription> {
         let subscriptions = &self.conns[slot].subscriptions;
         if subscriptions.as_slice().is_empty() {
@@ -176,4 +201,8 @@ impl<S: Socket> Shard<S> {
     fn key(&self, slot: u32) -> ConnKey {
         ConnKey { shard: self.settings.id, slot, generation: self.conns[slot].generation }
     }
+}
+
+fn overloaded() -> Refused {
+    Refused::new(Code::Overloaded, "nobody got it, try again later")
 }

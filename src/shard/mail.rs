@@ -1,8 +1,9 @@
 //! What shards and the control thread say to each other. One queue a receiver, first in first out: what an owner
 //! answers to a join and what it publishes travel the same road, so that nothing can overtake.
 
-use crate::conn::subscriptions::ChannelId;
+use crate::conn::subscriptions::Subscription;
 use crate::dialect::cursor::Cursor;
+use crate::dialect::native::Refused;
 use crate::hub::ShardId;
 use crate::hub::channels::ChannelPart;
 use crate::hub::owned::Joined;
@@ -45,8 +46,8 @@ pub enum Mail {
     Join {
         /// Who.
         conn: ConnKey,
-        /// The channel as the sender knows it.
-        channel: ChannelId,
+        /// The channel as the sender knows it, and which of its joins this is.
+        subscription: Subscription,
         /// Its name.
         name: Arc<str>,
         /// Where the client left off.
@@ -58,8 +59,8 @@ pub enum Mail {
     Joined {
         /// Who.
         conn: ConnKey,
-        /// The channel as the receiver knows it.
-        channel: ChannelId,
+        /// As it was asked for.
+        subscription: Subscription,
         /// Where it stands.
         joined: Joined,
         /// To be echoed.
@@ -72,14 +73,15 @@ pub enum Mail {
         /// The channel.
         name: Arc<str>,
     },
-    /// To an owner and back: a command on a channel whose join is under way waits its turn on the same road.
+    /// To an owner and back: an answer that must not come before the owner's own to what was asked earlier takes the
+    /// same road.
     Later {
-        /// Who asked.
+        /// Whom to answer.
         conn: ConnKey,
-        /// The channel's name.
+        /// The channel.
         name: Arc<str>,
-        /// What is asked.
-        command: LaterCommand,
+        /// The answer.
+        answer: LateAnswer,
         /// To be echoed.
         id: RequestId,
         /// On the way back already.
@@ -121,16 +123,13 @@ pub enum Mail {
     },
 }
 
-/// A command that waits for a join to be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LaterCommand {
-    /// A second subscribe: `already_subscribed`, unless the first one failed.
-    Subscribe {
-        /// Where the client left off.
-        since: Option<Cursor>,
-    },
-    /// An unsubscribe.
-    Unsubscribe,
+/// An answer that waits for its turn. What it tells of is done already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LateAnswer {
+    /// `unsubscribed`.
+    Unsubscribed,
+    /// `error`.
+    Refused(Refused),
 }
 
 /// What the control thread may ask a shard.

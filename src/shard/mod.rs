@@ -104,6 +104,8 @@ pub struct Shard<S> {
     replies: Vec<u8>,
     hand: Hand,
     drain: Option<Drain>,
+    /// Joins by now: tells one from another.
+    joins: u32,
     rng: fastrand::Rng,
 }
 
@@ -126,6 +128,7 @@ impl<S: Socket> Shard<S> {
             receive: vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice(),
             replies: Vec::new(),
             drain: None,
+            joins: 0,
             rng,
         }
     }
@@ -217,6 +220,18 @@ impl<S: Socket> Shard<S> {
     #[must_use]
     pub fn conns_max(&self) -> usize {
         self.settings.limits.conns_per_shard_max
+    }
+
+    /// The shard that numbers a channel.
+    #[must_use]
+    pub fn owner(&self, channel: &str) -> ShardId {
+        self.hub.owner(channel)
+    }
+
+    /// The offset of the last publication of a channel that this shard numbers; 0 when it knows of none.
+    #[must_use]
+    pub fn head(&self, channel: &str) -> u64 {
+        self.hub.owned.cursor(channel).map_or(0, |cursor| cursor.offset)
     }
 
     /// Whether a drain was asked for and everyone is gone.

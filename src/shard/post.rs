@@ -4,10 +4,10 @@
 use super::Shard;
 use super::conn_table::Token;
 use super::drain::Drain;
-use super::mail::{ConnKey, LaterCommand, Mail, Parcel, Publisher, Report};
+use super::mail::{ConnKey, Mail, Parcel, Publisher, Report};
 use crate::clock::Now;
 use crate::conn::socket::Socket;
-use crate::conn::subscriptions::ChannelId;
+use crate::conn::subscriptions::Subscription;
 use crate::dialect::cursor::Cursor;
 use crate::hub::ShardId;
 use crate::hub::owned::Joined;
@@ -17,31 +17,28 @@ impl<S: Socket> Shard<S> {
     /// Does what one piece of mail asks for.
     pub fn mail(&mut self, now: Now, mail: Mail) {
         match mail {
-            Mail::Join { conn, channel, name, since, id } => {
+            Mail::Join { conn, subscription, name, since, id } => {
                 let joined = self.hub.owned.join(&name, conn.shard, since, now);
-                self.post(conn.shard, Mail::Joined { conn, channel, joined, id });
+                self.post(conn.shard, Mail::Joined { conn, subscription, joined, id });
             }
-            Mail::Joined { conn, channel, joined, id } => {
-                self.joined(now, conn, channel, joined, id.as_deref())
+            Mail::Joined { conn, subscription, joined, id } => {
+                self.joined(now, conn, subscription, joined, id.as_deref());
             }
             Mail::Leave { shard, name } => self.hub.owned.leave(&name, shard, now),
-            Mail::Later { conn, name, command, id, returning: false } => {
-                self.post(conn.shard, Mail::Later { conn, name, command, id, returning: true });
+            Mail::Later { conn, name, answer, id, returning: false } => {
+                self.post(conn.shard, Mail::Later { conn, name, answer, id, returning: true });
             }
-            Mail::Later { conn, name, command, id, returning: true } => {
-                self.serve_if_open(now, conn, |shard| match command {
-                    LaterCommand::Subscribe { since } => {
-                        shard.subscribe(now, conn.slot, &name, since, id.as_deref())
-                    }
-                    LaterCommand::Unsubscribe => shard.unsubscribe(now, conn.slot, &name, id.as_deref()),
-                });
+            Mail::Later { conn, name, answer, id, returning: true } => {
+                self.serve_if_open(now, conn, |shard| shard.answer_late(&name, &answer, id.as_deref()));
             }
             Mail::Publish { name, data, publisher } => {
                 let cursor = self.number(now, &name, &data);
                 self.tell_publisher(name, cursor, publisher);
             }
             Mail::Published { conn, name, offset, id } => {
-                self.serve_if_open(now, conn, |shard| shard.published(&name, offset, id.as_deref()));
+                self.serve_if_open(now, conn, |shard| {
+                    shard.published(&name, offset, id.as_deref());
+                });
             }
             Mail::Publication(publication) => self.deliver(publication),
             Mail::Ask { ticket, question } => {
@@ -85,16 +82,26 @@ impl<S: Socket> Shard<S> {
         self.parcels.push(Parcel::Shard(to, mail));
     }
 
-    fn joined(&mut self, now: Now, conn: ConnKey, channel: ChannelId, joined: Joined, id: Option<&str>) {
-        self.hub.channels.join_ends(channel);
-        self.serve_if_open(now, conn, |shard| shard.join(conn.slot, channel, joined, id));
-        // When the connection is gone, the owner counts this shard as interested for nobody.
-        self.forget_if_unused(now, channel);
+    fn joined(
+        &mut self,
+        now: Now,
+        conn: ConnKey,
+        subscription: Subscription,
+        joined: Joined,
+        id: Option<&str>,
+    ) {
+        self.serve_if_open(now, conn, |shard| shard.join(conn.slot, subscription, joined, id));
+        // Only now: an answer that does not fit may cut the connection, and the channel must outlive that.
+        self.hub.channels.join_ends(subscription.channel);
+        // When the connection is gone or follows no more, the owner counts this shard as interested for nobody.
+        self.forget_if_unused(now, subscription.channel);
     }
 
+    /// Does something that answers a request which its owner has been asked about.
     fn serve_if_open(&mut self, now: Now, conn: ConnKey, work: impl FnOnce(&mut Self)) {
         let token = Token { slot: conn.slot, generation: conn.generation };
         if self.conns.find(token).is_some_and(|conn| conn.phase.is_open()) {
+            self.conns[conn.slot].asked -= 1;
             self.serve(now, conn.slot, work);
         }
     }

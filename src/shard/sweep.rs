@@ -85,8 +85,8 @@ impl<S: Socket> Shard<S> {
         let since_ms = conn.since.start_ms();
         match conn.phase {
             Phase::Head if elapsed_ms >= handshake_timeout_ms => {
-                self.counters.disconnects[Disconnect::HandshakeTimeout.index()] += 1;
-                self.serve(now, slot, |shard| shard.refuse(now, slot, &too_slow()));
+                let timeout = Disconnect::HandshakeTimeout;
+                self.serve(now, slot, |shard| shard.refuse_as(now, slot, &too_slow(), timeout));
                 now.mono_ms + close_timeout_ms
             }
             Phase::Head => since_ms + handshake_timeout_ms,

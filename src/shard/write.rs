@@ -69,7 +69,7 @@ impl<S: Socket> Shard<S> {
                 self.counters.bytes_sent += written as u64;
                 if written < replies.len() {
                     self.counters.short_writes += 1;
-                    conn.activate().out.push_owned(replies[written..].to_vec());
+                    conn.activate().out.push_begun(replies.to_vec(), written);
                     self.note_queue(now, slot);
                 }
             }
