@@ -25,6 +25,7 @@ fn says_goodbye(signal: Signal) {
     let (status, log) = node.wait();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(!log.contains("panicked"), "{log}");
+    assert!(log.contains("descriptor limit"), "the start says how many connections fit: {log}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::client::Client;
 use crate::node::Node;
 use crate::wire::{CLOSE, PING, PONG, TEXT, frame, upgrade};
 
@@ -24,6 +25,17 @@ fn one_connection_too_many_gets_503_and_when_to_try_again_and_a_free_place_is_gi
     node.await_metric("roost_connections", 1);
     node.client().lives();
     second.lives();
+    node.end();
+}
+
+#[test]
+fn the_limit_is_the_nodes_however_the_kernel_spreads_clients_over_shards() {
+    let node = Node::start(&["--max-connections", "5", "--shards", "3"]);
+    let mut clients: Vec<Client> = (0..5).map(|_| node.client()).collect();
+    let mut late = node.wire();
+    late.send(&upgrade("/live"));
+    assert_eq!(late.response().status, 503);
+    clients.iter_mut().for_each(Client::lives);
     node.end();
 }
 

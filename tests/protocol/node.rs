@@ -40,7 +40,12 @@ pub(crate) struct Node {
 impl Node {
     /// A node with these options, on free ports of the loopback.
     pub(crate) fn start(options: &[&str]) -> Self {
-        Self::start_with(options, None)
+        Self::start_with(options, None, None)
+    }
+
+    /// A node whose descriptor tables hold no more than `descriptors`, unless it has the privilege to raise that.
+    pub(crate) fn with_descriptors(descriptors: usize, options: &[&str]) -> Self {
+        Self::start_with(options, None, Some(descriptors))
     }
 
     /// A node with this `roost.toml`.
@@ -50,15 +55,15 @@ impl Node {
         let path = std::env::temp_dir().join(format!("roost-protocol-{}-{number}.toml", std::process::id()));
         std::fs::write(&path, text).unwrap();
         let path_text = path.to_str().unwrap().to_owned();
-        Self::start_with(&[options, &["--config", &path_text]].concat(), Some(path))
+        Self::start_with(&[options, &["--config", &path_text]].concat(), Some(path), None)
     }
 
-    fn start_with(options: &[&str], config: Option<PathBuf>) -> Self {
+    fn start_with(options: &[&str], config: Option<PathBuf>, descriptors: Option<usize>) -> Self {
         let mut words = options.to_vec();
         for listener in ["--listen", "--api"].into_iter().filter(|listener| !options.contains(listener)) {
             words.extend([listener, "127.0.0.1:0"]);
         }
-        let mut child = serve(&words);
+        let mut child = serve(&words, descriptors);
         let stderr = collect(child.stderr.take().unwrap());
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut address = |listener: &str| {
@@ -202,7 +207,7 @@ impl Drop for Node {
 
 /// Exit code and standard error of a `roost serve` that is expected not to start.
 pub(crate) fn refused(options: &[&str]) -> (i32, String) {
-    let mut child = serve(options);
+    let mut child = serve(options, None);
     let stderr = collect(child.stderr.take().unwrap());
     let Ok(words) = stderr.recv_timeout(PATIENCE) else {
         child.kill().unwrap();
@@ -211,8 +216,16 @@ pub(crate) fn refused(options: &[&str]) -> (i32, String) {
     (child.wait().unwrap().code().unwrap(), words)
 }
 
-fn serve(options: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roost"));
+fn serve(options: &[&str], descriptors: Option<usize>) -> Child {
+    let roost = env!("CARGO_BIN_EXE_roost");
+    let mut command = match descriptors {
+        None => Command::new(roost),
+        Some(limit) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), roost]);
+            shell
+        }
+    };
     command.arg("serve").args(options);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROOST_")) {
         command.env_remove(name);

@@ -65,3 +65,17 @@ fn the_api_sums_what_the_shards_know_of_a_channel() {
     assert_eq!(node.get("/channels/chat:a").json()["subscribers"], 0);
     node.end();
 }
+
+#[test]
+fn more_clients_than_one_descriptor_table_holds_all_hear_a_publication() {
+    const CLIENTS: usize = 150;
+    let most = CLIENTS.to_string();
+    let node = Node::with_descriptors(120, &["--max-connections", &most, "--shards", "2"]);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| node.subscriber(&["a"])).collect();
+    assert_eq!(node.metric("roost_connections"), CLIENTS as u64);
+    node.publish("a", &"to all".into());
+    for client in &mut clients {
+        assert_eq!(client.hear()["data"], "to all");
+    }
+    node.end();
+}
