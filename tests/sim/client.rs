@@ -292,7 +292,10 @@ impl Client {
     }
 
     fn refused(&mut self, message: &Value, text: &str) {
-        let id = message.get("id").and_then(Value::as_u64).expect("every request had an id");
+        let Some(id) = message.get("id").and_then(Value::as_u64) else {
+            // Garbage may happen to be a frame.
+            return assert!(self.excuses.own_doing, "every request had an id: {text}");
+        };
         let owing = |followed: &Followed| followed.owed.iter().any(|(owed, _, _)| *owed == id);
         let found = self.channels.iter().find(|(_, followed)| owing(followed));
         let channel = found.map(|(channel, _)| channel.clone()).expect("a request that is owed an answer");
