@@ -11,8 +11,11 @@ use crate::limits::{PASS_BUDGET_WRITES, PASS_QUANTUM_WRITES};
 use crate::metrics::Counters;
 
 /// What became of one delivery.
+#[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Written,
+    /// The connection ended in this turn, and is not freed yet.
+    Ended,
     Queued,
     Failed,
 }
@@ -37,7 +40,7 @@ impl<S: Socket> Shard<S> {
                 };
                 writes += 1;
                 match deliver(&mut self.conns, &mut self.counters, &batch, &delivery) {
-                    Outcome::Written => {}
+                    Outcome::Written | Outcome::Ended => {}
                     Outcome::Queued => queued.push(delivery.slot),
                     Outcome::Failed => failed.push(delivery.slot),
                 }
@@ -58,6 +61,10 @@ fn deliver<S: Socket>(
     delivery: &Delivery,
 ) -> Outcome {
     let conn = &mut conns[delivery.slot];
+    if !conn.phase.is_open() {
+        // Its queue is gone, and with it perhaps the rest of a frame: nothing may follow.
+        return Outcome::Ended;
+    }
     counters.delivered += batch.count_from(delivery.start) as u64;
     let bytes = &batch.bytes[delivery.start..];
     let mut written = 0;
@@ -74,4 +81,58 @@ fn deliver<S: Socket>(
     }
     conn.activate().out.push_shared(batch.bytes.clone(), delivery.start + written);
     Outcome::Queued
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::Phase;
+    use crate::hub::publication::Publication;
+    use crate::hub::subscribers::Subscribers;
+    use std::io;
+
+    /// Takes everything.
+    #[derive(Default)]
+    struct Wide(Vec<u8>);
+
+    impl Socket for Wide {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn write_vectored(&mut self, chunks: &[io::IoSlice<'_>]) -> io::Result<usize> {
+            chunks.iter().map(|chunk| self.write(chunk)).sum()
+        }
+
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_connection_that_ended_in_this_turn_gets_no_publication_any_more() {
+        let mut conns = ConnTable::new();
+        let slots = [Phase::Live, Phase::Dead].map(|phase| {
+            let slot = conns.insert(Wide::default(), Now::default()).slot;
+            conns[slot].phase = phase;
+            slot
+        });
+        let mut subscribers = Subscribers::default();
+        for slot in slots {
+            subscribers.join(slot, 0);
+        }
+        subscribers.publish(Publication::new("a".into(), 1, "1", 0));
+        let batch = subscribers.begin().unwrap();
+        for (slot, outcome) in slots.into_iter().zip([Outcome::Written, Outcome::Ended]) {
+            let delivery = subscribers.advance(&batch).unwrap();
+            assert_eq!(delivery.slot, slot);
+            assert_eq!(deliver(&mut conns, &mut Counters::default(), &batch, &delivery), outcome);
+        }
+        assert_eq!(slots.map(|slot| conns[slot].socket.0.is_empty()), [false, true]);
+    }
 }

@@ -33,7 +33,11 @@ impl<S: Socket> Shard<S> {
         self.serve(now, slot, |shard| match shard.read_loop(now, slot, &mut receive) {
             Stop::Drained => {}
             Stop::Budget => shard.list_again(slot),
-            Stop::Ended => shard.stream_ended(slot),
+            Stop::Ended => {
+                // Whoever ends its side first may still listen: it gets the answers to what it said before.
+                shard.send_replies(now, slot);
+                shard.stream_ended(slot);
+            }
         });
         self.receive = receive;
     }

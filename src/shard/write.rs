@@ -42,7 +42,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn send_replies(&mut self, now: Now, slot: u32) {
+    pub(super) fn send_replies(&mut self, now: Now, slot: u32) {
         if self.replies.is_empty() {
             return;
         }

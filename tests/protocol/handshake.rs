@@ -182,3 +182,20 @@ fn a_head_is_accepted_up_to_its_limits() {
     }
     node.end();
 }
+
+#[test]
+fn who_ends_its_side_right_behind_its_words_still_hears_the_answers() {
+    let node = Node::start(&[]);
+    for _ in 0..20 {
+        let mut wire = node.wire();
+        wire.send(&head("GET /nowhere HTTP/1.1", &["Host: x"]));
+        wire.end();
+        assert_eq!(wire.response().status, 404);
+        let mut wire = node.wire();
+        let subscribe = frame(TEXT, r#"{"type":"subscribe","channel":"a"}"#);
+        wire.send(&[upgrade("/live"), subscribe].concat());
+        wire.end();
+        wire.switched();
+    }
+    node.end();
+}

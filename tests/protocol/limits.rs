@@ -75,10 +75,10 @@ fn a_silent_client_is_pinged_and_gone_with_4004_when_it_does_not_answer() {
 
 #[test]
 fn a_silent_client_that_answers_its_pings_stays() {
-    let node = Node::start(&["--ping-interval", "200ms", "--idle-timeout", "600ms"]);
+    let node = Node::start(&["--ping-interval", "200ms", "--idle-timeout", "2s"]);
     let mut wire = node.wire().open("/live");
-    // Eight pings take more than twice the idle timeout.
-    for _ in 0..8 {
+    // Eleven pings take longer than the idle timeout.
+    for _ in 0..11 {
         let (opcode, payload) = wire.frame();
         assert_eq!(opcode, PING);
         wire.send(&frame(PONG, payload));

@@ -147,6 +147,11 @@ impl Wire {
         self.stream.write_all(bytes).unwrap();
     }
 
+    /// Ends our side of the stream; we still listen.
+    pub(crate) fn end(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
     /// Whether nothing has arrived.
     pub(crate) fn is_silent(&mut self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
