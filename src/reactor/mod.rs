@@ -13,6 +13,7 @@ use crate::hub::ShardId;
 use crate::shard::conn_table::Token;
 use crate::shard::mail::{Mail, Parcel, Report};
 use crate::shard::{Next, Readiness, Settings, Shard};
+use crate::sys::memory;
 use clock::Clock;
 use listener::Listener;
 use mio::event::Event;
@@ -29,6 +30,8 @@ use std::time::Duration;
 pub const MAILBOX: mio::Token = mio::Token(usize::MAX);
 /// The poll's name for the listener.
 const LISTENER: mio::Token = mio::Token(usize::MAX - 1);
+/// A shard that once held this many gives its memory back when the last of them has left.
+const GIVE_BACK_CONNS: usize = 1000;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
@@ -44,6 +47,8 @@ pub struct Reactor {
     inbox: Vec<Mail>,
     /// Connections that the node knows of here.
     counted: usize,
+    /// The most there were since it last was empty.
+    most: usize,
     /// Newcomers are steered elsewhere.
     full: bool,
     /// When whoever is still here is left behind, once a drain began.
@@ -76,6 +81,7 @@ impl Reactor {
             clock,
             inbox: Vec::new(),
             counted: 0,
+            most: 0,
             full: false,
             leave_at_ms: None,
             stopped: false,
@@ -176,7 +182,11 @@ impl Reactor {
         let steering = &self.sender.office().steering;
         if count != self.counted {
             steering.recount(self.counted, count);
+            self.most = self.most.max(count);
             self.counted = count;
+        }
+        if count == 0 && std::mem::take(&mut self.most) >= GIVE_BACK_CONNS {
+            memory::give_back();
         }
         let full = if self.full { count > most - most / 8 } else { count >= most - most / 32 };
         if full != self.full
