@@ -96,7 +96,7 @@ impl<S> Conn<S> {
             socket,
             generation,
             since: now.tick(),
-            rate: Rate::default(),
+            rate: Rate::new(now),
             active: None,
             subscriptions: Subscriptions::default(),
             asked: 0,

@@ -4,7 +4,7 @@ use crate::clock::Now;
 
 /// When the peer's next message would be due if it kept exactly to its rate, in milliseconds since the node
 /// started, modulo 2³². A peer that was quiet is due in the past and has its whole burst.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Rate(u32);
 
 /// How a message stands against the rate.
@@ -19,6 +19,12 @@ pub enum Pace {
 }
 
 impl Rate {
+    /// A peer that begins now, with its whole burst. Not at zero: every 49 days that is a moment just ahead.
+    #[must_use]
+    pub const fn new(now: Now) -> Self {
+        Self(now.mono_ms as u32)
+    }
+
     /// Counts one message. Messages over the burst count too, so that a peer that ignores the refusal is a flood.
     pub fn count(&mut self, now: Now, per_second: u32, burst: u32) -> Pace {
         let interval_ms = (1000 / per_second.max(1)).max(1);
@@ -48,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_then_the_rate_then_a_flood_is_named() {
-        let mut rate = Rate::default();
+        let mut rate = Rate::new(at(0));
         for message in 0..100 {
             assert_eq!(rate.count(at(5), 50, 100), Pace::Within, "message {message}");
         }
@@ -59,8 +65,19 @@ mod tests {
     }
 
     #[test]
+    fn a_newcomer_has_its_whole_burst_also_just_before_the_counter_wraps() {
+        for ahead in [1, 100, 1999, 3999, 4000] {
+            let now = at((1 << 32) - ahead);
+            let mut rate = Rate::new(now);
+            for message in 0..100 {
+                assert_eq!(rate.count(now, 50, 100), Pace::Within, "{ahead} ms before, message {message}");
+            }
+        }
+    }
+
+    #[test]
     fn a_steady_peer_at_the_rate_is_never_refused() {
-        let mut rate = Rate::default();
+        let mut rate = Rate::new(at(0));
         for message in 0..10_000u64 {
             assert_eq!(rate.count(at(message * 20), 50, 100), Pace::Within);
         }
@@ -68,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_was_quiet_has_its_burst_again_also_after_the_counter_wrapped() {
-        let mut rate = Rate::default();
+        let mut rate = Rate::new(at(0));
         for start in [0, 10_000, u64::from(u32::MAX) - 50, u64::from(u32::MAX) + 60_000] {
             for message in 0..100 {
                 assert_eq!(rate.count(at(start), 50, 100), Pace::Within, "at {start}, message {message}");
