@@ -39,6 +39,11 @@ impl Chunk {
             Bytes::Owned(bytes) => &bytes[self.start..],
         }
     }
+
+    /// Whether it begins with an HTTP answer: a letter. Our frames begin with FIN, the bit that no letter has.
+    fn is_http(&self) -> bool {
+        self.rest().first().is_some_and(u8::is_ascii)
+    }
 }
 
 impl OutQueue {
@@ -96,11 +101,12 @@ impl OutQueue {
         }
     }
 
-    /// Throws away everything that no byte was written of, so that a close frame can follow at once.
+    /// Throws away everything that no byte was written of, so that a close frame can follow at once. An answer to the
+    /// upgrade stays whatever was written of it: no frame may come before it.
     pub fn truncate_to_frame_begun(&mut self) {
         self.pong = None;
-        let begun = self.chunks.front().is_some_and(|chunk| chunk.start > 0);
-        self.chunks.truncate(usize::from(begun));
+        let kept = self.chunks.front().is_some_and(|chunk| chunk.start > 0 || chunk.is_http());
+        self.chunks.truncate(usize::from(kept));
         self.bytes = self.chunks.front().map_or(0, |chunk| chunk.rest().len());
     }
 
@@ -235,5 +241,18 @@ mod tests {
         queue.push_shared(Arc::from(&b"waiting"[..]), 0);
         queue.truncate_to_frame_begun();
         assert_eq!(drained(&mut queue, 100), b"unjoined");
+    }
+
+    #[test]
+    fn an_upgrade_that_nothing_was_written_of_still_comes_before_the_close_frame() {
+        let mut queue = OutQueue::default();
+        queue.push_begun(b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec(), 0);
+        queue.push_shared(Arc::from(&b"\x81\x07waiting"[..]), 0);
+        queue.truncate_to_frame_begun();
+        queue.push_owned(b"\x88\x00".to_vec());
+        assert_eq!(drained(&mut queue, 100), b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x88\x00");
+        queue.push_begun(b"\x81\x05reply".to_vec(), 0);
+        queue.truncate_to_frame_begun();
+        assert!(queue.is_empty(), "a frame not begun is thrown away");
     }
 }
