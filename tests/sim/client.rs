@@ -1,333 +1,428 @@
-//! A client that keeps book: what it asked, what it is owed, what it got. Its decoder is tungstenite's.
+//! A client: it asks, listens, and complains about everything that it was not promised. Whatever goes wrong for it must
+//! have a reason that it knows of.
 
-use crate::socket::{ClientEnd, SharedWire};
-use crate::truth::Truth;
+use crate::book::{Book, Kind, Message, News};
+use crate::inbox::{Frame, Inbox};
+use crate::socket::SharedPipe;
+use crate::trace::{Trace, say};
+use crate::truth::{Channel, Truth};
 use fastrand::Rng;
-use roost::proto::handshake::{Request, check_switching, encode_key, put_request};
-use serde_json::Value;
-use std::cell::RefCell;
+use roost::clock::{Now, TICK_MS};
+use roost::dialect::cursor::Cursor;
+use roost::disconnect::Disconnect;
+use roost::limits::{BATCH_BYTES_MAX, Limits};
+use roost::proto::frame::{Opcode, put_masked_frame};
+use roost::proto::handshake::check_switching;
+use roost::shard::conn_table::Token;
 use std::collections::{HashMap, VecDeque};
-use std::io::Read;
-use std::rc::Rc;
-use tungstenite::protocol::{Role, WebSocket};
-use tungstenite::{Error, Message};
 
-/// What a client may be excused for.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Excuses {
-    /// It stalled, or its window is small: it may be cut as slow.
-    pub(crate) slow: bool,
-    /// Time leapt: it may have been given up.
-    pub(crate) late: bool,
-    /// It sent garbage, said goodbye or reset the connection.
-    pub(crate) own_doing: bool,
-    /// The node drains.
-    pub(crate) drained: bool,
-}
-
-/// What a client knows of one channel.
-#[derive(Debug, Default)]
-struct Followed {
-    /// Answers owed, in order: the id and the kind of request.
-    owed: VecDeque<(u64, &'static str, String)>,
-    /// The next offset, while subscribed.
-    next: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Upgrading(Vec<u8>),
-    Open(Box<WebSocket<ClientEnd>>),
+/// How far a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It has not got an answer to its upgrade.
+    Greeting,
+    /// It speaks the native dialect.
+    Open,
+    /// It gets its own messages back.
+    Echo,
+    /// It got a close frame; nothing may follow but the end.
+    Closed(Option<u16>),
+    /// It got an answer with another status than 101.
+    Refused(u16),
+    /// The stream ended.
     Over,
+}
+
+impl Stage {
+    /// Whether frames are exchanged.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::Echo)
+    }
+}
+
+/// What a client does that explains what happens to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Manners {
+    /// It does not answer pings.
+    pub(crate) mute: bool,
+    /// It neither answers a close frame nor ends its side.
+    pub(crate) rude: bool,
+    /// It sends less than a whole request head.
+    pub(crate) half_a_head: bool,
+    /// Its request is refused with a status of 4xx.
+    pub(crate) bad_head: bool,
+    /// It sent a close frame with this code.
+    pub(crate) said_close: Option<Option<u16>>,
+    /// It broke the protocol in a way that ends it with this code.
+    pub(crate) broke: Option<u16>,
+    /// It sent noise: anything may come of it.
+    pub(crate) wild: bool,
+    /// It ended its side, or both, or its machine went away.
+    pub(crate) left: bool,
+}
+
+/// A client that stalled reads again: of what was published before, it must not get more than may be queued.
+#[derive(Debug)]
+struct Thaw {
+    wall_ms: u64,
+    bytes_left: usize,
+}
+
+/// What a client needs to know of the world to judge.
+pub(crate) struct Scene<'a> {
+    pub(crate) truth: &'a mut Truth,
+    pub(crate) trace: &'a mut Trace,
+    pub(crate) now: Now,
+    pub(crate) limits: &'a Limits,
+    /// The time over which a drain tells clients to come back, if there is a drain.
+    pub(crate) drain_over_ms: Option<u64>,
+    pub(crate) tight_rate: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) wire: SharedWire,
-    pub(crate) outbox: Rc<RefCell<VecDeque<u8>>>,
-    pub(crate) excuses: Excuses,
+    pub(crate) serial: u64,
+    pub(crate) shard: usize,
+    pub(crate) token: Token,
+    pub(crate) pipe: SharedPipe,
+    pub(crate) stage: Stage,
+    pub(crate) manners: Manners,
+    pub(crate) book: Book,
     pub(crate) stalled: bool,
-    pub(crate) saying_goodbye: bool,
-    key: String,
-    stage: Stage,
-    channels: HashMap<String, Followed>,
-    /// The last place seen in each channel, for the next connection.
-    pub(crate) cursors: HashMap<String, String>,
-    epochs: HashMap<String, String>,
-    next_id: u64,
-    pub(crate) notifications: u64,
+    /// The last place seen in each channel, for its next connection.
+    pub(crate) memory: HashMap<Channel, Cursor>,
+    /// Pings got from the node since somebody last looked.
+    pub(crate) pinged: usize,
+    /// The subprotocol was offered, so that a `welcome` must come first.
+    pub(crate) welcome_due: bool,
+    /// The last `id` of a request or ping.
+    pub(crate) ids: u64,
+    /// The `Sec-WebSocket-Key`.
+    pub(crate) key: String,
+    /// What the 101 leads to.
+    pub(crate) upgrades_to: Stage,
+    /// Own pings without an answer.
+    pings: VecDeque<Vec<u8>>,
+    echoes: VecDeque<Vec<u8>>,
+    inbox: Inbox,
+    thaw: Option<Thaw>,
+    born_ms: u64,
+    rng: Rng,
 }
 
 impl Client {
-    /// A client that asks for `query` in its upgrade.
-    pub(crate) fn new(wire: SharedWire, query: &[(String, Option<String>)], rng: &mut Rng) -> Self {
-        let key = encode_key(rng.u128(..).to_le_bytes());
-        let mut target = "/live?".to_owned();
-        for (channel, _) in query {
-            target += &format!("channel={channel}&");
-        }
-        if query.iter().any(|(_, since)| since.is_some()) {
-            for (_, since) in query {
-                target += &format!("since={}&", since.as_deref().unwrap_or(""));
-            }
-        }
-        let mut bytes = Vec::new();
-        let request =
-            Request { host: "node:8080", target: target.trim_end_matches('&'), key: &key, headers: &[] };
-        put_request(&mut bytes, &request);
-        let mut client = Self {
-            wire,
-            outbox: Rc::new(RefCell::new(bytes.into())),
-            excuses: Excuses::default(),
+    pub(crate) fn new(
+        serial: u64,
+        (shard, token): (usize, Token),
+        pipe: SharedPipe,
+        book: Book,
+        now: Now,
+        rng: Rng,
+    ) -> Self {
+        Self {
+            serial,
+            shard,
+            token,
+            pipe,
+            stage: Stage::Greeting,
+            manners: Manners::default(),
+            book,
             stalled: false,
-            saying_goodbye: false,
-            key,
-            stage: Stage::Upgrading(Vec::new()),
-            channels: HashMap::new(),
-            cursors: HashMap::new(),
-            epochs: HashMap::new(),
-            next_id: 0,
-            notifications: 0,
-        };
-        for (channel, since) in query {
-            client.owe(channel, 0, "subscribe", since.clone().unwrap_or_default());
-        }
-        client
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Open(_)) && !self.saying_goodbye
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Over)
-    }
-
-    /// Sends a request about a channel.
-    pub(crate) fn ask(&mut self, kind: &'static str, channel: &str, extra: Option<String>) {
-        self.next_id += 1;
-        let id = self.next_id;
-        let member = match (&extra, kind) {
-            (Some(data), "publish") => format!(r#","data":{data}"#),
-            (Some(since), _) => format!(r#","since":"{since}""#),
-            (None, _) => String::new(),
-        };
-        self.owe(channel, id, kind, extra.unwrap_or_default());
-        self.say(&format!(r#"{{"type":"{kind}","channel":"{channel}","id":{id}{member}}}"#));
-    }
-
-    fn owe(&mut self, channel: &str, id: u64, kind: &'static str, extra: String) {
-        self.channels.entry(channel.to_owned()).or_default().owed.push_back((id, kind, extra));
-    }
-
-    fn say(&mut self, text: &str) {
-        if let Stage::Open(socket) = &mut self.stage {
-            socket.send(Message::text(text)).expect("the outbox takes everything");
+            memory: HashMap::new(),
+            pinged: 0,
+            welcome_due: false,
+            ids: 0,
+            key: String::new(),
+            upgrades_to: Stage::Open,
+            pings: VecDeque::new(),
+            echoes: VecDeque::new(),
+            inbox: Inbox::default(),
+            thaw: None,
+            born_ms: now.mono_ms,
+            rng,
         }
     }
 
-    pub(crate) fn goodbye(&mut self) {
-        self.excuses.own_doing = true;
-        self.saying_goodbye = true;
-        if let Stage::Open(socket) = &mut self.stage {
-            // Only says that it is closing.
-            let _ = socket.close(None);
-            let _ = socket.flush();
+    /// Whether it may still send frames.
+    pub(crate) fn can_speak(&self) -> bool {
+        let Manners { said_close, broke, wild, left, .. } = self.manners;
+        self.stage.is_open() && said_close.is_none() && broke.is_none() && !wild && !left
+    }
+
+    /// Sends a frame.
+    pub(crate) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mut frame = Vec::new();
+        put_masked_frame(&mut frame, opcode, payload, self.rng.u32(..).to_be_bytes());
+        self.pipe.borrow_mut().send(&frame);
+    }
+
+    /// Sends a text message, in fragments if it likes, with a ping in between if it likes.
+    pub(crate) fn text(&mut self, text: &str) {
+        say(|| format!("    client {} says {}", self.serial, short(text)));
+        if self.stage == Stage::Echo {
+            self.echoes.push_back(text.as_bytes().to_vec());
         }
-    }
-
-    /// Reads all that is there; every message is held against what is owed. Returns what was read.
-    pub(crate) fn read(&mut self, truth: &mut Truth, trace: &mut Vec<String>) {
-        if let Stage::Upgrading(head) = &mut self.stage {
-            let mut end = ClientEnd { wire: self.wire.clone(), outbox: self.outbox.clone() };
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") {
-                match end.read(&mut byte) {
-                    Ok(1) => head.push(byte[0]),
-                    Ok(_) => return self.over(None),
-                    Err(_) => return,
-                }
-            }
-            if head.starts_with(b"HTTP/1.1 408")
-                || head.starts_with(b"HTTP/1.1 503")
-                || head.starts_with(b"HTTP/1.1 400")
-            {
-                let status = String::from_utf8_lossy(&head[9..12]).into_owned();
-                trace.push(format!("refused {status}"));
-                let excused = match &*status {
-                    "408" => self.excuses.late,
-                    "503" => self.excuses.drained,
-                    _ => self.excuses.own_doing,
-                };
-                assert!(excused, "an upgrade was refused with {status} for no reason");
-                self.stage = Stage::Over;
-                self.wire.borrow_mut().to_client.clear();
-                self.outbox.borrow_mut().clear();
-                self.wire.borrow_mut().send_fin();
-                return;
-            }
-            check_switching(head, &self.key).expect("nothing but a 101 comes first");
-            trace.push("upgraded".into());
-            let socket = WebSocket::from_raw_socket(end, Role::Client, None);
-            self.stage = Stage::Open(Box::new(socket));
+        if text.len() < 2 || self.rng.u8(..8) > 0 {
+            return self.frame(Opcode::Text, text.as_bytes());
         }
-        while let Stage::Open(socket) = &mut self.stage {
-            match socket.read() {
-                Ok(Message::Text(text)) => {
-                    trace.push(text.to_string());
-                    self.hear(&text, truth);
-                }
-                Ok(Message::Close(frame)) => {
-                    let code = frame.as_ref().map(|frame| u16::from(frame.code));
-                    trace.push(format!("close {code:?}"));
-                    // What tungstenite answers with.
-                    let _ = socket.flush();
-                    self.over(Some(code));
-                }
-                Ok(_) => {}
-                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(Error::ConnectionClosed) => self.over(None),
-                Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
-                    self.over(None)
-                }
-                Err(Error::Io(_)) => self.over(None),
-                Err(error) => panic!("what the node sent does not decode: {error}"),
-            }
+        let (first, second) = text.as_bytes().split_at(self.rng.usize(1..text.len()));
+        let mut frame = Vec::new();
+        put_masked_frame(&mut frame, Opcode::Text, first, self.rng.u32(..).to_be_bytes());
+        frame[0] &= 0x7F;
+        self.pipe.borrow_mut().send(&frame);
+        if self.rng.bool() {
+            self.ping();
         }
+        self.frame(Opcode::Continuation, second);
     }
 
-    fn over(&mut self, code: Option<Option<u16>>) {
-        let Excuses { slow, late, own_doing, drained } = self.excuses;
-        let excused = match code {
-            Some(Some(1001)) => drained,
-            Some(Some(1002 | 1007 | 1009 | 1003)) => own_doing,
-            Some(Some(4003)) => slow,
-            Some(Some(4004)) => late,
-            // Answers to our own goodbye.
-            Some(_) => own_doing,
-            // Cut while it stalled, given up after a leap, or its own end came first.
-            None => slow || late || own_doing || drained,
-        };
-        assert!(excused, "a connection ended with {code:?} for no reason: {:?}", self.excuses);
-        self.stage = Stage::Over;
-        let mut wire = self.wire.borrow_mut();
-        wire.to_client.clear();
-        let rest: Vec<u8> = self.outbox.borrow_mut().drain(..).collect();
-        wire.send(rest);
-        wire.send_fin();
+    pub(crate) fn ping(&mut self) {
+        self.ids += 1;
+        let payload = [&self.ids.to_be_bytes()[..], &vec![b'.'; self.rng.usize(..118)]].concat();
+        self.frame(Opcode::Ping, &payload);
+        self.pings.push_back(payload);
     }
 
-    fn hear(&mut self, text: &str, truth: &mut Truth) {
-        let message: Value = serde_json::from_str(text).expect("JSON");
-        let kind = message["type"].as_str().expect("a type").to_owned();
-        let channel = message["channel"].as_str().unwrap_or_default().to_owned();
-        match &*kind {
-            "notification" => self.notified(&channel, &message, text, truth),
-            "subscribed" => self.subscribed(&channel, &message, truth),
-            "gap" => {
-                let head = self.channels[&channel].next.expect("gaps come to subscribers") - 1;
-                assert_eq!(message["to"].as_u64(), Some(head), "{text}");
-                assert!(message["from"].as_u64() <= Some(head + 1), "{text}");
-            }
-            "unsubscribed" => {
-                self.settle(&channel, &message, "unsubscribe");
-                let next = self.channels.get_mut(&channel).and_then(|followed| followed.next.take());
-                assert!(next.is_some(), "unsubscribed from {channel} without following it");
-            }
-            "published" => {
-                let data = self.settle(&channel, &message, "publish");
-                truth.agree(&channel, message["offset"].as_u64().expect("an offset"), &data);
-            }
-            "error" => self.refused(&message, text),
-            other => panic!("nobody asked for {other}: {text}"),
+    /// Says goodbye with a close frame.
+    pub(crate) fn goodbye(&mut self, code: Option<u16>) {
+        say(|| format!("    client {} says goodbye with {code:?}", self.serial));
+        self.manners.said_close = Some(code);
+        let payload = code.map_or(Vec::new(), |code| [&code.to_be_bytes()[..], b"bye"].concat());
+        self.frame(Opcode::Close, &payload);
+    }
+
+    /// Ends its side of the stream.
+    pub(crate) fn end(&mut self) {
+        say(|| format!("    client {} ends its side", self.serial));
+        self.manners.left = true;
+        self.pipe.borrow_mut().end();
+    }
+
+    pub(crate) fn reset(&mut self) {
+        say(|| format!("    client {} is gone", self.serial));
+        self.manners.left = true;
+        self.pipe.borrow_mut().reset();
+    }
+
+    /// Reads again.
+    pub(crate) fn thaw(&mut self, scene: &Scene<'_>) {
+        self.stalled = false;
+        let held = self.pipe.borrow().down.len() + self.inbox.len();
+        let bytes_left = held + scene.limits.queue_hard_bytes + BATCH_BYTES_MAX;
+        self.thaw = Some(Thaw { wall_ms: scene.now.wall_ms, bytes_left });
+    }
+
+    /// Reads up to `most` bytes and holds what they say against what it is owed. True when there was something.
+    pub(crate) fn read(&mut self, most: usize, scene: &mut Scene<'_>) -> bool {
+        if self.stalled || self.stage == Stage::Over {
+            return false;
         }
+        let bytes = self.pipe.borrow_mut().take(most);
+        scene.trace.bytes(&bytes);
+        self.inbox.push(&bytes);
+        if self.stage == Stage::Greeting {
+            self.greeted(scene);
+        }
+        while self.stage.is_open() {
+            let Some((frame, length)) = self.inbox.frame() else { break };
+            self.hear(frame, length, scene);
+        }
+        if let Stage::Closed(_) = self.stage {
+            assert_eq!(self.inbox.len(), 0, "something comes behind a close frame: {:?}", self.inbox.frame());
+        }
+        let over = self.pipe.borrow().is_over();
+        if over {
+            self.ended();
+        }
+        over || !bytes.is_empty()
     }
 
-    fn notified(&mut self, channel: &str, message: &Value, text: &str, truth: &mut Truth) {
-        let offset = message["offset"].as_u64().expect("an offset");
-        let followed = self.channels.get_mut(channel).expect("a channel it asked for");
-        let next = followed.next.as_mut().expect("notifications come to subscribers");
-        assert_eq!(offset, *next, "lost, doubled or out of order in {channel}");
-        *next += 1;
-        self.notifications += 1;
-        let data = text
-            .split_once(r#""data":"#)
-            .and_then(|(_, rest)| rest.split_once(r#","timestamp""#))
-            .expect("data")
-            .0;
-        truth.agree(channel, offset, data);
-        self.cursors.insert(channel.to_owned(), format!("{}-{offset}", self.epochs[channel]));
+    /// After everything has settled nothing is half done.
+    pub(crate) fn check_settled(&self, tight_rate: bool) {
+        if !self.can_speak() || self.stalled {
+            return;
+        }
+        let who = self.serial;
+        assert_eq!(self.inbox.len(), 0, "client {who}: half a frame");
+        assert_eq!(self.book.owed(), None, "client {who} is owed answers");
+        assert!(tight_rate || self.pings.is_empty(), "client {who}: the latest ping was not answered");
+        assert!(self.echoes.is_empty(), "client {who}: an echo is missing");
+        assert!(!self.welcome_due, "client {who}: no welcome");
     }
 
-    fn subscribed(&mut self, channel: &str, message: &Value, truth: &mut Truth) {
-        let since = self.settle(channel, message, "subscribe");
-        let cursor = message["cursor"].as_str().expect("a cursor");
-        let (epoch, offset) = cursor.split_once('-').expect("EPOCH-OFFSET");
-        truth.note_epoch(channel, epoch);
-        let recovered = (!since.is_empty()).then(|| since == cursor);
-        assert_eq!(
-            message.get("recovered").and_then(Value::as_bool),
-            recovered,
-            "since {since}, now {cursor}"
-        );
-        let followed = self.channels.get_mut(channel).expect("asked for");
-        assert_eq!(followed.next, None, "subscribed twice");
-        followed.next = Some(offset.parse::<u64>().expect("a number") + 1);
-        self.cursors.insert(channel.to_owned(), cursor.to_owned());
-        self.epochs.insert(channel.to_owned(), epoch.to_owned());
-    }
-
-    /// The answer that is owed first for a channel; answers keep the order of the requests.
-    fn settle(&mut self, channel: &str, message: &Value, kind: &str) -> String {
-        let owed = self.channels.get_mut(channel).and_then(|followed| followed.owed.pop_front());
-        let (id, owed_kind, extra) =
-            owed.unwrap_or_else(|| panic!("nothing is owed for {channel}: {message}"));
-        assert_eq!(
-            message.get("id").and_then(Value::as_u64).unwrap_or(0),
-            id,
-            "answers of {channel} out of order"
-        );
-        assert_eq!(owed_kind, kind);
-        extra
-    }
-
-    fn refused(&mut self, message: &Value, text: &str) {
-        let Some(id) = message.get("id").and_then(Value::as_u64) else {
-            // Garbage may happen to be a frame.
-            return assert!(self.excuses.own_doing, "every request had an id: {text}");
-        };
-        let owing = |followed: &Followed| followed.owed.iter().any(|(owed, _, _)| *owed == id);
-        let found = self.channels.iter().find(|(_, followed)| owing(followed));
-        let channel = found.map(|(channel, _)| channel.clone()).expect("a request that is owed an answer");
-        let followed = self.channels.get_mut(&channel).expect("found");
-        let (first, kind, _) = followed.owed.pop_front().expect("found");
-        assert_eq!(
-            first, id,
-            "answers of {channel} out of order: {text}; owed besides: {kind} {:?}",
-            followed.owed
-        );
-        let fits = match message["code"].as_str().expect("a code") {
-            "already_subscribed" => kind == "subscribe" && followed.next.is_some(),
-            "not_subscribed" => kind == "unsubscribe" && followed.next.is_none(),
-            "too_many_channels" => kind == "subscribe",
-            "forbidden" => kind == "publish" && !channel.starts_with("open:"),
-            "overloaded" => kind == "publish",
+    fn greeted(&mut self, scene: &Scene<'_>) {
+        let rest = self.inbox.rest();
+        let first = rest.len().min(STATUS_LINE.len());
+        assert_eq!(rest[..first], STATUS_LINE[..first], "something comes before the answer");
+        let Some(head) = self.inbox.head() else { return };
+        let status: u16 = String::from_utf8_lossy(&head[9..12]).parse().expect("a status");
+        say(|| format!("client {} gets {status}", self.serial));
+        if status == 101 {
+            assert!(!self.manners.bad_head && !self.manners.half_a_head, "a bad request was accepted");
+            let protocol = check_switching(&head, &self.key).expect("a good 101");
+            assert_eq!(protocol.is_some(), self.welcome_due, "the subprotocol that was offered");
+            self.stage = self.upgrades_to;
+            return;
+        }
+        let age_ms = scene.now.mono_ms - self.born_ms;
+        let excused = match status {
+            408 => age_ms + TICK_MS >= scene.limits.handshake_timeout_ms,
+            503 => scene.drain_over_ms.is_some(),
+            400..500 => self.manners.bad_head,
             _ => false,
         };
-        assert!(fits, "{kind} was answered with {text}");
+        assert!(excused, "client {} was refused with {status} after {age_ms} ms", self.serial);
+        self.stage = Stage::Refused(status);
+        self.leave_if_polite();
     }
 
-    /// After everything has settled: nothing is owed, and it has everything up to the head.
-    pub(crate) fn check_settled(&self, head: impl Fn(&str) -> u64) {
-        for (channel, followed) in &self.channels {
-            assert!(followed.owed.is_empty(), "still owed for {channel}: {:?}", followed.owed);
-            if let Some(next) = followed.next {
-                assert_eq!(next, head(channel) + 1, "{channel} is not at its head");
+    fn hear(&mut self, frame: Frame, length: usize, scene: &mut Scene<'_>) {
+        match frame {
+            Frame::Text(text) if self.stage == Stage::Echo => self.echoed(text.as_bytes()),
+            Frame::Binary(bytes) => self.echoed(&bytes),
+            Frame::Text(text) => self.told(&text, length, scene),
+            Frame::Ping(payload) => {
+                self.pinged += 1;
+                if !self.manners.mute && !self.manners.left && self.manners.said_close.is_none() {
+                    self.frame(Opcode::Pong, &payload);
+                }
+            }
+            Frame::Pong(payload) => {
+                let at = self.pings.iter().position(|ping| *ping == payload);
+                let known = at.is_some() || self.manners.wild;
+                assert!(known, "client {}: a pong for no ping", self.serial);
+                // Only the latest ping has to be answered.
+                self.pings.drain(..at.map_or(0, |at| at + 1));
+            }
+            Frame::Close { code, reason } => self.closed(code, &reason, scene),
+        }
+    }
+
+    fn echoed(&mut self, bytes: &[u8]) {
+        assert_eq!(self.stage, Stage::Echo, "client {}: binary from the native dialect", self.serial);
+        let expected = self.echoes.pop_front();
+        let good = self.manners.wild || expected.as_deref() == Some(bytes);
+        assert!(good, "client {}: a wrong echo", self.serial);
+    }
+
+    fn told(&mut self, text: &str, length: usize, scene: &mut Scene<'_>) {
+        say(|| format!("client {} hears {}", self.serial, short(text)));
+        let message: Message<'_> =
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        if std::mem::take(&mut self.welcome_due) {
+            assert_eq!(message.kind, "welcome", "the welcome comes first");
+            assert_eq!(message.ping_ms, Some(scene.limits.ping_interval_ms));
+            assert_eq!(message.node, Some("sim"));
+            assert!(message.session.is_some_and(|session| !session.is_empty()));
+            return;
+        }
+        if self.manners.wild && message.kind == "error" && !self.book.expects(&message) {
+            // Noise may happen to be a frame.
+            return;
+        }
+        match self.book.hear(&message, text, scene.truth, scene.now.mono_ms) {
+            News::Nothing => {}
+            News::Place(channel, cursor) => _ = self.memory.insert(channel, cursor),
+            News::Notification(channel, cursor, wall_ms) => {
+                self.memory.insert(channel, cursor);
+                assert!(wall_ms <= scene.now.wall_ms, "a timestamp of the future");
+                self.weigh(wall_ms, length);
             }
         }
     }
 
-    pub(crate) fn follows(&self) -> usize {
-        self.channels.values().filter(|followed| followed.next.is_some()).count()
+    /// Counts what was published before it read again.
+    fn weigh(&mut self, wall_ms: u64, length: usize) {
+        if let Some(thaw) = &mut self.thaw
+            && wall_ms < thaw.wall_ms
+        {
+            let left = thaw.bytes_left.checked_sub(length);
+            thaw.bytes_left = left.unwrap_or_else(|| panic!("client {} had too much queued", self.serial));
+        }
+    }
+
+    fn closed(&mut self, code: Option<u16>, reason: &str, scene: &Scene<'_>) {
+        say(|| format!("client {} hears close {code:?} {reason:?}", self.serial));
+        let Manners { said_close, broke, wild, .. } = self.manners;
+        let pipe = self.pipe.borrow();
+        let Limits { idle_timeout_ms, ping_interval_ms, .. } = *scene.limits;
+        let excused = match code {
+            _ if said_close == Some(code) && reason.is_empty() => true,
+            Some(1001) => scene.drain_over_ms.is_some_and(|over_ms| {
+                let retry = reason.strip_prefix("going away retry_after_ms=");
+                retry.and_then(|ms| ms.parse::<u64>().ok()).is_some_and(|ms| ms <= over_ms)
+            }),
+            Some(1002 | 1003 | 1007 | 1009) => wild || broke == code,
+            Some(1008) => scene.tight_rate,
+            Some(4003) => pipe.ever_blocked && reason == Disconnect::SlowConsumer.reason(),
+            // The first ping, and with it the end, may come early by an interval.
+            Some(4004) => pipe.silence_ms + ping_interval_ms + 2 * TICK_MS >= idle_timeout_ms,
+            Some(_) | None => wild,
+        };
+        assert!(excused, "client {} was closed with {code:?} {reason:?}: {:?}", self.serial, self.manners);
+        drop(pipe);
+        self.stage = Stage::Closed(code);
+        if said_close.is_none() && !self.manners.rude {
+            let payload = code.map_or(Vec::new(), |code| code.to_be_bytes().to_vec());
+            self.frame(Opcode::Close, &payload);
+        }
+        self.leave_if_polite();
+    }
+
+    fn leave_if_polite(&mut self) {
+        if !self.manners.rude {
+            self.manners.left = true;
+            self.pipe.borrow_mut().end();
+        }
+    }
+
+    fn ended(&mut self) {
+        say(|| format!("client {} is at the end of its stream", self.serial));
+        let Manners { said_close, broke, wild, left, .. } = self.manners;
+        let own_doing = said_close.is_some() || broke.is_some() || wild || left;
+        let mut pipe = self.pipe.borrow_mut();
+        let excused = match self.stage {
+            Stage::Greeting | Stage::Open | Stage::Echo => own_doing || pipe.ever_blocked || pipe.lost,
+            Stage::Closed(_) | Stage::Refused(_) | Stage::Over => true,
+        };
+        assert!(excused, "client {}: the stream ended without a word", self.serial);
+        self.stage = Stage::Over;
+        if !self.manners.rude {
+            pipe.close();
+        }
+    }
+
+    /// Asks something about a channel, or nothing in particular, in one of the ways to write it.
+    pub(crate) fn ask(&mut self, kind: Kind, channel: Option<Channel>, truth: &Truth) {
+        self.ids += 1;
+        let id = match self.ids % 3 {
+            0 => format!("{}", self.ids),
+            1 => format!(r#""r{}""#, self.ids),
+            _ => format!(r#"{{"n": [{}]}}"#, self.ids),
+        };
+        let (name, members) = match kind {
+            Kind::Subscribe { since: Some(since) } => ("subscribe", format!(r#","since":"{since}""#)),
+            Kind::Subscribe { since: None } => ("subscribe", String::new()),
+            Kind::Unsubscribe => ("unsubscribe", String::new()),
+            Kind::Publish(number) => ("publish", format!(r#","data":{}"#, truth.data(number))),
+            Kind::Ping => ("ping", String::new()),
+            Kind::Nonsense(_) => ("dance", String::new()),
+        };
+        let named = |channel: Channel| format!(r#","channel":"{}""#, truth.names[channel]);
+        let about = channel.map_or(String::new(), named);
+        let text = if self.rng.bool() {
+            format!(r#"{{"type":"{name}"{about},"id":{id}{members}}}"#)
+        } else {
+            format!(r#" {{ "more":[{{}}],"id": {id} {members}{about} , "type":"{name}" }}"#)
+        };
+        self.book.ask(Some(id), channel, kind, truth);
+        self.text(&text);
     }
 }
+
+/// What a long text begins with.
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(200)]
+}
+
+const STATUS_LINE: &[u8] = b"HTTP/1.1 ";

@@ -1,62 +1,123 @@
-//! How unkind a world is: every seed draws its own rates.
+//! How unkind a world is: every seed draws its own rates, and half of the rates are never.
 
 use fastrand::Rng;
+use roost::limits::Limits;
 
-/// Chances between 0 and 1.
+/// A chance of one in so many; 0 is never.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Odds(u32);
+
+impl Odds {
+    pub(crate) fn hit(self, rng: &mut Rng) -> bool {
+        self.0 > 0 && rng.u32(..self.0) == 0
+    }
+
+    pub(crate) fn is_never(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Never in half of all worlds; otherwise one in `often` at most.
+    fn draw(rng: &mut Rng, often: u32) -> Self {
+        Self(if rng.bool() { 0 } else { often + rng.u32(..often * 8) })
+    }
+}
+
+/// What a socket does to a shard. The default is a good network.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SocketFaults {
+    /// A read or write finds nothing although there is something.
+    pub(crate) would_block: Odds,
+    /// A read or write moves less than it could.
+    pub(crate) short: Odds,
+    /// A call is interrupted by a signal.
+    pub(crate) interrupted: Odds,
+}
+
+/// What goes wrong in one world.
 #[derive(Debug, Clone)]
 pub(crate) struct Faults {
-    /// A read or write finds nothing although there is something.
-    pub(crate) would_block: f64,
-    /// A read or write moves one byte.
-    pub(crate) single_byte: f64,
+    pub(crate) socket: SocketFaults,
+    /// Bytes cross the network one by one.
+    pub(crate) trickle: bool,
+    /// An event waits for a later wake.
+    pub(crate) late_event: Odds,
     /// An event comes although nothing happened.
-    pub(crate) spurious: f64,
-    /// A client stops reading.
-    pub(crate) stall: f64,
-    /// A connection is reset.
-    pub(crate) reset: f64,
-    /// A client sends bytes that are no frames.
-    pub(crate) garbage: f64,
-    /// Time leaps past every timeout.
-    pub(crate) leap: f64,
-    /// A shard's mailbox is over its bound for a while.
-    pub(crate) congestion: f64,
-    /// The node begins to drain.
-    pub(crate) drain: f64,
+    pub(crate) spurious: Odds,
+    /// An event comes for a connection that is gone.
+    pub(crate) stale: Odds,
+    /// Mail waits for a later wake.
+    pub(crate) late_mail: Odds,
+    /// A shard is woken for nothing.
+    pub(crate) idle_wake: Odds,
+    /// A shard takes another's mailbox for full, until its next wake.
+    pub(crate) congested: Odds,
+    /// A client stops reading for a while.
+    pub(crate) stall: Odds,
+    /// A client's machine goes away.
+    pub(crate) reset: Odds,
+    /// A client breaks the protocol, in one of many ways.
+    pub(crate) garbage: Odds,
+    /// A client sends more at once than one turn reads.
+    pub(crate) bulk: Odds,
+    /// Time passes all at once, past some or all timeouts.
+    pub(crate) leap: Odds,
+    /// At this step the node begins to drain.
+    pub(crate) drain_at: Option<usize>,
     /// Bytes that the kernel takes for a client that does not read.
     pub(crate) window: usize,
+    /// Clients exceed the rate that they may send at.
+    pub(crate) tight_rate: bool,
 }
 
 impl Faults {
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
-        let mut rate = |most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
+    pub(crate) fn draw(rng: &mut Rng, steps: usize) -> Self {
         Self {
-            would_block: rate(0.3),
-            single_byte: rate(0.3),
-            spurious: rate(0.1),
-            stall: rate(0.02),
-            reset: rate(0.01),
-            garbage: rate(0.01),
-            leap: rate(0.002),
-            congestion: rate(0.02),
-            drain: if rate(1.0) > 0.8 { 0.0005 } else { 0.0 },
-            window: if rng.bool() { 200 + rng.usize(..2_000) } else { 1 << 20 },
+            socket: SocketFaults {
+                would_block: Odds::draw(rng, 3),
+                short: Odds::draw(rng, 2),
+                interrupted: Odds::draw(rng, 8),
+            },
+            trickle: rng.u8(..5) == 0,
+            late_event: Odds::draw(rng, 2),
+            spurious: Odds::draw(rng, 10),
+            stale: Odds::draw(rng, 10),
+            late_mail: Odds::draw(rng, 2),
+            idle_wake: Odds::draw(rng, 2),
+            congested: Odds::draw(rng, 4),
+            stall: Odds::draw(rng, 4),
+            reset: Odds::draw(rng, 10),
+            garbage: Odds::draw(rng, 8),
+            bulk: Odds::draw(rng, 40),
+            leap: Odds::draw(rng, 20),
+            drain_at: (rng.u8(..6) == 0).then(|| rng.usize(..steps)),
+            window: pick(rng, &[1, 60, 700, 5_000, 64 * 1024, 1 << 20]),
+            tight_rate: rng.u8(..8) == 0,
         }
     }
+}
 
-    /// Nothing goes wrong any more.
-    pub(crate) fn none() -> Self {
-        Self {
-            would_block: 0.0,
-            single_byte: 0.0,
-            spurious: 0.0,
-            stall: 0.0,
-            reset: 0.0,
-            garbage: 0.0,
-            leap: 0.0,
-            congestion: 0.0,
-            drain: 0.0,
-            window: 1 << 20,
-        }
+/// Bounds of one world: small ones, so that they are met.
+pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
+    let queue_soft_bytes = rng.usize(1_000..12_000);
+    let ping_interval_ms = rng.u64(2_000..25_000);
+    let rate = if faults.tight_rate { rng.u32(5..20) } else { 1_000 };
+    Limits {
+        message_bytes_max: pick(rng, &[2_000, 20_000, 64 * 1024]),
+        channels_per_conn_max: rng.usize(1..7),
+        messages_per_second: rate,
+        messages_burst: if faults.tight_rate { rate * 2 } else { 5_000 },
+        queue_soft_bytes,
+        queue_soft_for_ms: rng.u64(500..10_000),
+        queue_hard_bytes: queue_soft_bytes + rng.usize(..40_000),
+        handshake_timeout_ms: rng.u64(1_000..10_000),
+        ping_interval_ms,
+        idle_timeout_ms: ping_interval_ms * 2 + rng.u64(2_000..20_000),
+        close_timeout_ms: rng.u64(500..2_500),
+        conns_per_shard_max: if rng.u8(..4) == 0 { rng.usize(1..5) } else { usize::MAX },
     }
+}
+
+/// One of these.
+pub(crate) fn pick<T: Copy>(rng: &mut Rng, items: &[T]) -> T {
+    items[rng.usize(..items.len())]
 }

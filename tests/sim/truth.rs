@@ -1,31 +1,147 @@
-//! What was really published: the owner's numbering is the truth, and everybody's notifications must agree with it.
+//! What was really published. Every publication's data is its own, so whoever meets it knows which one it is; the owner's
+//! numbering is the truth, and everybody who tells of it must agree.
 
+use fastrand::Rng;
+use roost::clock::TICK_MS;
+use roost::dialect::cursor::{Cursor, Epoch};
+use roost::limits::CHANNEL_KEEP_MS;
 use std::collections::HashMap;
 
-/// Data by channel, epoch and offset, from whoever names it first.
-#[derive(Debug, Default)]
+/// Tells one channel of the world from another.
+pub(crate) type Channel = usize;
+/// Tells one publication of the world from another.
+pub(crate) type Number = usize;
+/// The highest offset known, by epoch.
+pub(crate) type Heads = Vec<(Epoch, u64)>;
+
+#[derive(Debug)]
+struct Publication {
+    channel: Channel,
+    data: String,
+    /// Offsets that were known when it was sent off: its own must be higher.
+    floor: Heads,
+    cursor: Option<Cursor>,
+    /// From an answer that does not name the epoch.
+    offset: Option<u64>,
+    sent_ms: u64,
+}
+
+#[derive(Debug)]
 pub(crate) struct Truth {
-    data: HashMap<(String, u64), String>,
-    heads: HashMap<String, String>,
-    next: u64,
+    pub(crate) names: Vec<String>,
+    publications: Vec<Publication>,
+    numbers: HashMap<(Channel, Epoch, u64), Number>,
+    heads: Vec<Heads>,
 }
 
 impl Truth {
-    /// Data that was never published before, with oddities that must survive byte for byte.
-    pub(crate) fn fresh_data(&mut self) -> String {
-        self.next += 1;
-        format!(r#"{{ "n":{}, "big":12345678901234567890,"e":"\u00e9" }}"#, self.next)
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        let heads = vec![Heads::new(); names.len()];
+        Self { names, publications: Vec::new(), numbers: HashMap::new(), heads }
     }
 
-    /// Somebody says that `data` is publication `offset` of `channel`.
-    pub(crate) fn agree(&mut self, channel: &str, offset: u64, data: &str) {
-        let known = self.data.entry((channel.to_owned(), offset)).or_insert_with(|| data.to_owned());
-        assert_eq!(known, data, "two publications are number {offset} of {channel}");
+    pub(crate) fn channel(&self, name: &str) -> Channel {
+        self.names.iter().position(|known| known == name).expect("a channel of this world")
     }
 
-    /// Somebody says where a channel stands.
-    pub(crate) fn note_epoch(&mut self, channel: &str, epoch: &str) {
-        let known = self.heads.entry(channel.to_owned()).or_insert_with(|| epoch.to_owned());
-        assert_eq!(known, epoch, "two epochs of {channel} in one run");
+    /// What is known of a channel now.
+    pub(crate) fn heads(&self, channel: Channel) -> Heads {
+        self.heads[channel].clone()
     }
+
+    /// A new publication: valid JSON with oddities that must survive byte for byte, its number, and so much padding.
+    pub(crate) fn publish(&mut self, channel: Channel, sent_ms: u64, padding: usize) -> Number {
+        let number = self.publications.len();
+        let pad = "x".repeat(padding);
+        let data = format!(r#"{{ "p":{number}, "big":12345678901234567890 ,"e":"\u00e9ü","pad":"{pad}"}}"#);
+        let floor = self.heads(channel);
+        self.publications.push(Publication { channel, data, floor, cursor: None, offset: None, sent_ms });
+        number
+    }
+
+    pub(crate) fn channel_of(&self, number: Number) -> Channel {
+        self.publications[number].channel
+    }
+
+    pub(crate) fn data(&self, number: Number) -> &str {
+        &self.publications[number].data
+    }
+
+    /// Whoever published it was told its offset.
+    pub(crate) fn told(&mut self, number: Number, offset: u64) {
+        let publication = &mut self.publications[number];
+        assert_eq!(publication.offset, None, "told twice");
+        publication.offset = Some(offset);
+        if let Some(cursor) = publication.cursor {
+            assert_eq!(cursor.offset, offset, "publication {number} has two numbers");
+        }
+    }
+
+    /// Somebody met `data` in a channel at this place.
+    pub(crate) fn met(&mut self, channel: Channel, cursor: Cursor, data: &str, now_ms: u64) {
+        let number: Number = data
+            .strip_prefix(r#"{ "p":"#)
+            .and_then(|rest| rest.split(',').next())
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or_else(|| panic!("nobody published {data}"));
+        assert_eq!(self.publications[number].data, data, "data comes byte for byte");
+        self.numbered(channel, cursor, number, now_ms);
+    }
+
+    /// Somebody says that a publication has this place.
+    pub(crate) fn numbered(&mut self, channel: Channel, cursor: Cursor, number: Number, now_ms: u64) {
+        self.seen(channel, cursor, now_ms);
+        let known = *self.numbers.entry((channel, cursor.epoch, cursor.offset)).or_insert(number);
+        assert_eq!(known, number, "two publications are {cursor} of {}", self.names[channel]);
+        let publication = &mut self.publications[number];
+        assert_eq!(publication.channel, channel, "publication {number} in another channel");
+        let at = *publication.cursor.get_or_insert(cursor);
+        assert_eq!(at, cursor, "publication {number} has two places");
+        if let Some(offset) = publication.offset {
+            assert_eq!(offset, cursor.offset, "publication {number} has two numbers");
+        }
+        let floor = floor(&publication.floor, cursor.epoch);
+        assert!(
+            cursor.offset > floor,
+            "publication {number} is {cursor}; {floor} was known before it was sent"
+        );
+    }
+
+    /// Somebody says that a channel has come this far.
+    pub(crate) fn seen(&mut self, channel: Channel, cursor: Cursor, now_ms: u64) {
+        match self.heads[channel].iter_mut().find(|(epoch, _)| *epoch == cursor.epoch) {
+            Some((_, offset)) => *offset = cursor.offset.max(*offset),
+            None => {
+                self.check_kept(channel, cursor.epoch, now_ms);
+                self.heads[channel].push((cursor.epoch, cursor.offset));
+            }
+        }
+    }
+
+    /// A numbering that was published in is kept for a while after the last publication: a newer one cannot begin before.
+    fn check_kept(&self, channel: Channel, epoch: Epoch, now_ms: u64) {
+        let older =
+            self.numbers.iter().filter(|((other, known, _), _)| *other == channel && known.0 < epoch.0);
+        let sent_ms = older.map(|(_, &number)| self.publications[number].sent_ms).max();
+        let newest = self.heads[channel].iter().all(|(known, _)| known.0 < epoch.0);
+        if let Some(sent_ms) = sent_ms.filter(|_| newest) {
+            let kept_ms = now_ms - sent_ms;
+            assert!(kept_ms + TICK_MS >= CHANNEL_KEEP_MS, "a numbering was forgotten after {kept_ms} ms");
+        }
+    }
+}
+
+/// Padding of a publication: mostly little, sometimes more than a queue may hold.
+pub(crate) fn draw_padding(rng: &mut Rng, bytes_max: usize) -> usize {
+    let most = match rng.u8(..20) {
+        0 => 20_000,
+        1..4 => 1_000,
+        _ => 30,
+    };
+    rng.usize(..most).min(bytes_max)
+}
+
+/// The offset known in one epoch; 0 when none is.
+pub(crate) fn floor(heads: &Heads, epoch: Epoch) -> u64 {
+    heads.iter().find(|(known, _)| *known == epoch).map_or(0, |(_, offset)| *offset)
 }

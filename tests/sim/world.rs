@@ -1,436 +1,368 @@
-//! The world: shards, clients, mail on its way, and a clock, in one loop that a seed decides.
+//! The world: a node, clients, the network between them and a clock, in one loop that a seed decides.
 
-use crate::client::{Client, Excuses};
-use crate::faults::Faults;
-use crate::socket::{SimSocket, Wire};
-use crate::truth::Truth;
+use crate::book::{Book, Customs};
+use crate::client::{Client, Scene, Stage};
+use crate::faults::{Faults, SocketFaults, draw_limits};
+use crate::node::Node;
+use crate::socket::{Pipe, SimSocket};
+use crate::trace::{Trace, say};
+use crate::truth::{Channel, Number, Truth, draw_padding};
 use fastrand::Rng;
 use roost::clock::Now;
-use roost::config::policy::{Policies, PolicyRule};
-use roost::hub::ShardId;
-use roost::hub::names::Names;
-use roost::hub::owned::ShardSet;
-use roost::limits::{CHANNEL_KEEP_MS, Limits};
-use roost::proto::origin::OriginPolicy;
+use roost::dialect::cursor::Cursor;
+use roost::limits::Limits;
+use roost::shard::Readiness;
 use roost::shard::conn_table::Token;
-use roost::shard::mail::{Mail, Parcel, Publisher, Report};
-use roost::shard::{Readiness, Settings, Shard};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use roost::shard::mail::{Answer, Mail, Publisher, Question, Report};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
 
-const CHANNELS: [&str; 5] = ["open:a", "open:b", "closed:c", "d", "open:e"];
-const CLIENTS_MAX: usize = 12;
-/// Rounds in which a world without faults must have settled.
-const ROUNDS_MAX: usize = 2_000;
-
-/// A client and where its connection lives.
-struct Place {
-    client: Client,
-    shard: usize,
-    token: Token,
-}
+/// Steps of a world before its faults stop.
+pub(crate) const STEPS: usize = 1_000;
+/// Clients at once.
+const CLIENTS_MAX: usize = 14;
+/// Rounds in which a world without faults comes to rest: byte by byte through the narrowest window takes long.
+const ROUNDS_MAX: usize = 400_000;
+/// Tokens of connections that are gone, kept for stale events.
+const STALE_MAX: usize = 16;
 
 pub(crate) struct World {
-    rng: Rng,
+    pub(crate) rng: Rng,
     faults: Faults,
-    now: Now,
-    shards: Vec<Shard<SimSocket>>,
-    /// Mail on its way, by sender and receiver: first in first out, and slow as it likes.
-    mail: BTreeMap<(usize, usize), VecDeque<Mail>>,
-    places: Vec<Place>,
+    /// The faults have stopped.
+    pub(crate) calm: bool,
+    pub(crate) now: Now,
+    clock: Rc<Cell<u64>>,
+    pub(crate) limits: Limits,
+    pub(crate) node: Node,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) truth: Truth,
+    pub(crate) trace: Trace,
+    /// Connections accepted by each shard.
+    pub(crate) accepted: Vec<u64>,
+    pub(crate) drain_over_ms: Option<u64>,
+    /// What clients that are gone remember, for those that come.
+    memories: Vec<HashMap<Channel, Cursor>>,
     stale: Vec<(usize, Token)>,
-    truth: Truth,
-    calls: HashMap<u64, (String, String)>,
-    heads: HashMap<String, u64>,
-    old_cursors: Vec<(String, String)>,
+    /// Publications of the API without an outcome, by ticket and index.
+    calls: HashMap<(u64, u32), Number>,
+    /// Answers that are still to come, by ticket.
+    questions: HashMap<u64, usize>,
+    pub(crate) answers: Vec<(u64, Answer)>,
     tickets: u64,
-    draining: bool,
-    leapt: bool,
-    limits: Limits,
-    hasher: DefaultHasher,
-    trace: bool,
+    serial: u64,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, trace: bool) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let faults = Faults::draw(&mut rng);
-        let shards = rng.u16(1..=5);
-        let limits = Limits {
-            queue_hard_bytes: 4_000,
-            queue_soft_bytes: 2_000,
-            channels_per_conn_max: 4,
-            messages_per_second: 1_000_000,
-            messages_burst: 1_000_000,
-            ..Limits::default()
-        };
-        let rule = PolicyRule { clients_may_publish: Some(true) };
-        let policies = Policies::new(&BTreeMap::from([("open:".to_owned(), rule)])).expect("one prefix");
-        let names = Names::new(rng.u64(..));
-        let settings = |id: u16, own_seed| Settings {
-            id: ShardId(id),
-            shards,
-            limits: limits.clone(),
-            policies: policies.clone(),
-            origins: OriginPolicy::SameOrigin,
-            echo: false,
-            node: "sim".into(),
-            names,
-            own_seed,
-        };
-        let shards = (0..shards).map(|id| Shard::new(settings(id, rng.u64(..)))).collect();
-        if trace {
-            println!("{faults:?}");
-        }
+        let faults = Faults::draw(&mut rng, STEPS);
+        let limits = draw_limits(&mut rng, &faults);
+        say(|| format!("{faults:?}\n{limits:?}"));
+        let node = Node::new(&limits, &mut rng);
+        let names = ["open:a", "closed:b", "open:c", "d", "open:e", "f", "open:long/name", "h"];
+        let names = names[..rng.usize(1..=names.len())].iter().map(|&name| name.to_owned());
+        // Some nodes have been up for so long that 32 bits of milliseconds are about to run over.
+        let up_ms = if rng.u8(..4) == 0 { (1 << 32) - rng.u64(..20_000) } else { 3_600_000 };
         Self {
             faults,
-            now: Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 },
-            shards,
-            mail: BTreeMap::new(),
-            places: Vec::new(),
-            stale: Vec::new(),
-            truth: Truth::default(),
-            calls: HashMap::new(),
-            heads: HashMap::new(),
-            old_cursors: Vec::new(),
-            tickets: 0,
-            draining: false,
-            leapt: false,
+            calm: false,
+            now: Now { mono_ms: up_ms, wall_ms: 1_700_000_000_000 },
+            clock: Rc::new(Cell::new(up_ms)),
             limits,
-            hasher: DefaultHasher::new(),
-            trace,
+            accepted: vec![0; node.len()],
+            node,
+            clients: Vec::new(),
+            truth: Truth::new(names.collect()),
+            trace: Trace::default(),
+            drain_over_ms: None,
+            memories: Vec::new(),
+            stale: Vec::new(),
+            calls: HashMap::new(),
+            questions: HashMap::new(),
+            answers: Vec::new(),
+            tickets: 0,
+            serial: 0,
             rng,
         }
     }
 
-    pub(crate) fn step(&mut self) {
+    /// One thing happens.
+    pub(crate) fn step(&mut self, step: usize) {
+        if self.faults.drain_at == Some(step) {
+            self.drain();
+        }
         match self.rng.u8(..100) {
-            0..5 => self.connect(),
-            5..15 => self.command(),
-            15..30 => self.pump(),
-            30..45 => self.readiness(),
-            45..60 => _ = self.deliver(),
-            60..75 => _ = self.turn(),
-            75..87 => self.client_reads(),
-            87..92 => self.publish(),
-            92..97 => self.pass_time(),
-            _ => self.mischief(),
+            0..4 => self.connect(),
+            4..24 => self.somebody_acts(),
+            24..36 => self.bytes_arrive(),
+            36..66 => self.somebody_wakes(),
+            66..84 => self.somebody_reads(),
+            84..90 => self.publish(),
+            90..92 => self.ask_something(),
+            _ => self.time_passes(),
         }
+        self.take_reports();
+        self.retire();
     }
 
-    /// The faults stop; everyone gets what is theirs; everyone leaves; nothing remains.
-    pub(crate) fn finish(mut self) -> u64 {
-        self.faults = Faults::none();
-        self.shards.iter_mut().for_each(|shard| shard.set_congested(ShardSet::default()));
-        for place in &mut self.places {
-            place.client.stalled = false;
-            place.client.wire.borrow_mut().calm();
-        }
-        self.settle();
-        self.check_settled();
-        for place in &mut self.places {
-            if place.client.is_open() {
-                place.client.goodbye();
-            } else if !place.client.is_over() {
-                place.client.excuses.own_doing = true;
-                place.client.wire.borrow_mut().send_fin();
-            }
-        }
-        self.settle();
-        self.now.mono_ms += self.limits.idle_timeout_ms + self.limits.close_timeout_ms;
-        self.settle();
-        self.now.mono_ms += 2 * self.limits.close_timeout_ms;
-        self.settle();
-        self.now.mono_ms += 2 * CHANNEL_KEEP_MS;
-        self.settle();
-        for (id, shard) in self.shards.iter().enumerate() {
-            let counters = shard.counters();
-            let left =
-                (counters.connections, counters.subscriptions, counters.channels, counters.channels_owned);
-            assert_eq!(
-                left,
-                (0, 0, 0, 0),
-                "shard {id}: connections, subscriptions, channels, owned channels"
-            );
-            assert_eq!(
-                counters.accepted,
-                counters.disconnects.iter().sum::<u64>(),
-                "every end has one reason"
-            );
-            assert_eq!(shard.is_drained(), self.draining);
-        }
-        assert!(self.mail.values().all(VecDeque::is_empty));
-        self.hasher.finish()
+    /// The clients, and what they need to know.
+    pub(crate) fn scene(&mut self) -> (&mut Vec<Client>, Scene<'_>) {
+        let scene = Scene {
+            truth: &mut self.truth,
+            trace: &mut self.trace,
+            now: self.now,
+            limits: &self.limits,
+            drain_over_ms: self.drain_over_ms,
+            tight_rate: self.faults.tight_rate,
+        };
+        (&mut self.clients, scene)
     }
 
-    fn note(&mut self, text: &str) {
-        text.hash(&mut self.hasher);
-        if self.trace {
-            println!("{:>8} {text}", self.now.mono_ms);
-        }
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.wall_ms += ms;
+        self.clock.set(self.now.mono_ms);
     }
 
-    fn chance(&mut self, rate: f64) -> bool {
-        rate > 0.0 && self.rng.f64() < rate
-    }
-
-    fn channel(&mut self) -> String {
-        CHANNELS[self.rng.usize(..CHANNELS.len())].to_owned()
+    fn channel(&mut self) -> Channel {
+        self.rng.usize(..self.truth.names.len())
     }
 
     fn pick(&mut self) -> Option<usize> {
-        (!self.places.is_empty()).then(|| self.rng.usize(..self.places.len()))
+        (!self.clients.is_empty()).then(|| self.rng.usize(..self.clients.len()))
     }
 
-    fn since(&mut self, channel: &str) -> Option<String> {
-        let known: Vec<_> =
-            self.old_cursors.iter().filter(|(name, _)| name == channel).map(|(_, at)| at).collect();
-        if known.is_empty() || self.rng.bool() {
-            return None;
-        }
-        Some(known[self.rng.usize(..known.len())].clone())
+    fn time_passes(&mut self) {
+        let leap = self.faults.leap.hit(&mut self.rng);
+        let ms = self.rng.u64(..if leap { 90_000 } else { 40 });
+        say(|| format!("{ms} ms pass"));
+        self.pass(ms);
     }
 
     fn connect(&mut self) {
-        if self.places.len() >= CLIENTS_MAX {
+        if self.clients.len() >= CLIENTS_MAX {
             return;
         }
-        let wire = Wire::new(self.faults.clone(), self.rng.fork());
-        let mut query = Vec::new();
-        for _ in 0..self.rng.usize(..3) {
-            let channel = self.channel();
-            let since = self.since(&channel);
-            if query.iter().all(|(other, _)| *other != channel) {
-                query.push((channel, since));
-            }
-        }
-        let shard = self.rng.usize(..self.shards.len());
-        let Ok(token) = self.shards[shard].insert(self.now, SimSocket(wire.clone())) else {
-            assert!(self.draining, "only a draining shard takes nobody");
+        let socket = if self.rng.u8(..4) == 0 { SocketFaults::default() } else { self.faults.socket };
+        let window = if self.rng.u8(..4) == 0 { 1 << 20 } else { self.faults.window };
+        let pipe = Pipe::new(socket, window, self.clock.clone(), self.rng.fork());
+        let shard = self.rng.usize(..self.node.len());
+        let Ok(token) = self.node.shards[shard].insert(self.now, SimSocket(pipe.clone())) else {
+            let connections = self.node.shards[shard].counters().connections;
+            let full = connections >= self.limits.conns_per_shard_max as u64;
+            assert!(full || self.drain_over_ms.is_some(), "a shard with room takes nobody");
             return;
         };
-        let mut client = Client::new(wire, &query, &mut self.rng);
-        let Faults { window, would_block, single_byte, .. } = self.faults;
-        let slow = window < 1 << 20 || would_block > 0.0 || single_byte > 0.0;
-        client.excuses = Excuses { slow, drained: self.draining, ..Excuses::default() };
-        self.note(&format!("connect {token:?} to {shard} for {query:?}"));
-        self.places.push(Place { client, shard, token });
-    }
-
-    fn command(&mut self) {
-        let Some(at) = self.pick() else { return };
-        let channel = self.channel();
-        let (kind, extra) = match self.rng.u8(..10) {
-            0..4 => ("subscribe", self.since(&channel)),
-            4..7 => ("unsubscribe", None),
-            _ => ("publish", Some(self.truth.fresh_data())),
+        self.accepted[shard] += 1;
+        self.node.touch(shard);
+        let customs = Customs {
+            channels_max: self.limits.channels_per_conn_max,
+            tight_rate: self.faults.tight_rate,
+            congestion: !self.faults.congested.is_never(),
         };
-        let client = &mut self.places[at].client;
-        if client.is_open() {
-            client.ask(kind, &channel, extra.clone());
-            self.note(&format!("client {at} {kind} {channel} {extra:?}"));
+        self.serial += 1;
+        let (book, rng) = (Book::new(customs), self.rng.fork());
+        let mut client = Client::new(self.serial, (shard, token), pipe, book, self.now, rng);
+        if !self.memories.is_empty() && self.rng.bool() {
+            client.memory = self.memories.swap_remove(self.rng.usize(..self.memories.len()));
         }
+        client.greet(&mut self.rng, &self.truth, self.limits.channels_per_conn_max);
+        say(|| format!("client {} is {token:?} of shard {shard}: {:?}", client.serial, client.manners));
+        self.clients.push(client);
     }
 
-    /// Some of what a client wants to send arrives.
-    fn pump(&mut self) {
+    fn somebody_acts(&mut self) {
         let Some(at) = self.pick() else { return };
-        let single = self.chance(self.faults.single_byte);
-        let client = &mut self.places[at].client;
-        let mut outbox = client.outbox.borrow_mut();
-        let waiting = outbox.len();
-        if waiting > 0 {
-            let count = if single { 1 } else { self.rng.usize(1..=waiting) };
-            client.wire.borrow_mut().send(outbox.drain(..count));
+        let (faults, mut rng) = (self.faults.clone(), self.rng.fork());
+        let (clients, mut scene) = self.scene();
+        clients[at].act(&faults, &mut rng, &mut scene);
+    }
+
+    fn bytes_arrive(&mut self) {
+        let Some(at) = self.pick() else { return };
+        let piece = if self.faults.trickle { 1 } else { self.rng.usize(1..400) };
+        let most = if self.rng.u8(..3) == 0 { usize::MAX } else { piece };
+        let mut pipe = self.clients[at].pipe.borrow_mut();
+        pipe.arrive(most);
+        if self.rng.bool() {
+            pipe.catch_up();
         }
     }
 
-    /// The poll tells a shard about one socket.
-    fn readiness(&mut self) {
-        if self.chance(self.faults.spurious) {
-            let stale = !self.stale.is_empty() && self.rng.bool();
-            let known: Vec<_> = self.places.iter().map(|place| (place.shard, place.token)).collect();
-            let tokens = if stale { &self.stale } else { &known };
-            if let Some(&(shard, token)) = tokens.get(self.rng.usize(..tokens.len().max(1))) {
-                let readiness =
-                    Readiness { readable: self.rng.bool(), writable: self.rng.bool(), read_closed: false };
-                self.shards[shard].ready(self.now, token, readiness);
+    fn somebody_reads(&mut self) {
+        let Some(at) = self.pick() else { return };
+        let most = if self.rng.bool() { usize::MAX } else { self.rng.usize(1..300) };
+        let (clients, mut scene) = self.scene();
+        clients[at].read(most, &mut scene);
+        if self.rng.bool() {
+            self.clients[at].pipe.borrow_mut().catch_up();
+        }
+    }
+
+    fn somebody_wakes(&mut self) {
+        let shard = self.rng.usize(..self.node.len());
+        if self.has_cause(shard) || self.faults.idle_wake.hit(&mut self.rng) {
+            self.wake(shard);
+        }
+    }
+
+    fn has_cause(&self, shard: usize) -> bool {
+        let event = |client: &Client| client.shard == shard && client.pipe.borrow().has_event();
+        self.node.has_cause(shard, self.now) || self.clients.iter().any(event)
+    }
+
+    /// What a reactor does when its poll returns.
+    fn wake(&mut self, shard: usize) {
+        say(|| format!("{} shard {shard} wakes", self.now.mono_ms));
+        self.tell_of_events(shard);
+        let faults = (!self.calm).then_some(&self.faults);
+        if faults.is_some_and(|faults| faults.stale.hit(&mut self.rng)) {
+            let readiness = Readiness { readable: true, writable: true, read_closed: self.rng.bool() };
+            for (_, token) in self.stale.iter().filter(|(at, _)| *at == shard) {
+                self.node.shards[shard].ready(self.now, *token, readiness);
             }
         }
-        if let Some(at) = self.pick() {
-            self.tell(at);
-        }
+        self.node.open_mail(shard, self.now, faults, &mut self.rng);
+        let congested = faults.is_some_and(|faults| faults.congested.hit(&mut self.rng));
+        self.node.set_congested(shard, congested, &mut self.rng);
+        self.node.turn(shard, self.now, &mut self.trace);
     }
 
-    fn tell(&mut self, at: usize) -> bool {
-        let place = &self.places[at];
-        let event = std::mem::take(&mut place.client.wire.borrow_mut().event);
-        let any = event != Readiness::default();
-        if any {
-            self.shards[place.shard].ready(self.now, place.token, event);
-        }
-        any
-    }
-
-    fn deliver(&mut self) -> bool {
-        let waiting: Vec<_> =
-            self.mail.iter().filter(|(_, queue)| !queue.is_empty()).map(|(&road, _)| road).collect();
-        if waiting.is_empty() {
-            return false;
-        }
-        let road = waiting[self.rng.usize(..waiting.len())];
-        let queue = self.mail.get_mut(&road).expect("listed");
-        let count = self.rng.usize(1..=queue.len());
-        let batch: Vec<_> = queue.drain(..count).collect();
-        for mail in batch {
-            self.shards[road.1].mail(self.now, mail);
-        }
-        true
-    }
-
-    fn turn(&mut self) -> bool {
-        let at = self.rng.usize(..self.shards.len());
-        self.turn_of(at)
-    }
-
-    fn turn_of(&mut self, at: usize) -> bool {
-        let next = self.shards[at].turn(self.now);
-        let parcels: Vec<_> = self.shards[at].parcels().collect();
-        let busy = !parcels.is_empty() || next == roost::shard::Next::Now;
-        for parcel in parcels {
-            match parcel {
-                Parcel::Shard(to, mail) => {
-                    self.mail.entry((at, usize::from(to.0))).or_default().push_back(mail);
-                }
-                Parcel::Control(Report::Published { ticket, cursor, .. }) => self.numbered(ticket, cursor),
-                Parcel::Control(report) => panic!("nobody asked for {report:?}"),
+    fn tell_of_events(&mut self, shard: usize) {
+        let count = self.clients.len();
+        let first = self.rng.usize(..count.max(1));
+        for at in (0..count).map(|at| (at + first) % count) {
+            if self.clients[at].shard != shard {
+                continue;
+            }
+            let late = !self.calm && self.faults.late_event.hit(&mut self.rng);
+            let spurious = !self.calm && self.faults.spurious.hit(&mut self.rng);
+            let client = &self.clients[at];
+            let mut readiness = Readiness { readable: spurious, writable: spurious, read_closed: false };
+            if client.pipe.borrow().has_event() && !late {
+                readiness = client.pipe.borrow_mut().take_event();
+            }
+            if readiness != Readiness::default() {
+                say(|| format!("    client {} is {readiness:?}", client.serial));
+                self.node.shards[shard].ready(self.now, client.token, readiness);
             }
         }
-        busy
     }
 
-    fn numbered(&mut self, ticket: u64, cursor: Option<roost::dialect::cursor::Cursor>) {
-        let (channel, data) = self.calls.remove(&ticket).expect("one outcome a call");
-        let cursor = cursor.expect("there is room for five channels");
-        self.truth.agree(&channel, cursor.offset, &data);
-        self.truth.note_epoch(&channel, &cursor.epoch.to_string());
-        self.note(&format!("numbered {channel} {cursor}"));
-    }
-
-    fn client_reads(&mut self) {
-        if let Some(at) = self.pick() {
-            self.read(at);
-        }
-    }
-
-    fn read(&mut self, at: usize) {
-        if self.places[at].client.stalled {
-            return;
-        }
-        let mut heard = Vec::new();
-        self.places[at].client.read(&mut self.truth, &mut heard);
-        for text in heard {
-            self.note(&format!("client {at} hears {text}"));
-        }
-        if self.places[at].client.is_over() && self.places[at].client.wire.borrow().server_gone {
-            let place = self.places.swap_remove(at);
-            self.stale.push((place.shard, place.token));
-            self.old_cursors.extend(place.client.cursors);
-        }
-    }
-
+    /// The control thread hands on a call of the API.
     fn publish(&mut self) {
-        let channel = self.channel();
-        let data = self.truth.fresh_data();
-        let owner = self.owner(&channel);
+        let ticket = self.next_ticket();
+        for index in 0..self.rng.u32(1..4) {
+            let (channel, padding) = (self.channel(), draw_padding(&mut self.rng, 20_000));
+            self.publish_to(channel, (ticket, index), padding);
+        }
+    }
+
+    /// Publishes as the API does; returns the length of the data.
+    pub(crate) fn publish_to(&mut self, channel: Channel, call: (u64, u32), padding: usize) -> usize {
+        let number = self.truth.publish(channel, self.now.mono_ms, padding);
+        let name = self.truth.names[channel].as_str();
+        say(|| format!("the API publishes {number} to {name}"));
+        self.calls.insert(call, number);
+        let (owner, (ticket, index)) = (self.node.owner(name), call);
+        let data = self.truth.data(number);
+        let publisher = Publisher::Call { ticket, index };
+        self.node.send(owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
+        data.len()
+    }
+
+    pub(crate) fn next_ticket(&mut self) -> u64 {
         self.tickets += 1;
-        self.calls.insert(self.tickets, (channel.clone(), data.clone()));
-        let publisher = Publisher::Call { ticket: self.tickets, index: 0 };
-        let mail = Mail::Publish { name: channel.into(), data: data.into(), publisher };
-        self.mail.entry((self.shards.len(), owner)).or_default().push_back(mail);
+        self.tickets
     }
 
-    fn owner(&self, channel: &str) -> usize {
-        usize::from(self.shards[0].owner(channel).0)
+    fn ask_something(&mut self) {
+        let channel = self.channel();
+        let name = self.truth.names[channel].as_str();
+        let question = match self.rng.u8(..3) {
+            0 => Question::Counters,
+            1 => Question::Channel(name.into()),
+            _ => Question::Channels { prefix: name[..1].into() },
+        };
+        self.ask(&question);
     }
 
-    fn pass_time(&mut self) {
-        // Once in a world: two leaps would be long enough for a channel to be forgotten and numbered anew.
-        let leap = self.chance(self.faults.leap) && !self.leapt;
-        self.leapt |= leap;
-        let ms = if leap { self.limits.idle_timeout_ms } else { self.rng.u64(..20) };
-        if leap {
-            self.note("time leaps");
-            self.places.iter_mut().for_each(|place| place.client.excuses.late = true);
+    /// Asks every shard; returns the ticket.
+    pub(crate) fn ask(&mut self, question: &Question) -> u64 {
+        let ticket = self.next_ticket();
+        for shard in 0..self.node.len() {
+            self.node.send(shard, Mail::Ask { ticket, question: question.clone() });
         }
-        self.now.mono_ms += ms;
-        self.now.wall_ms += ms;
+        self.questions.insert(ticket, self.node.len());
+        ticket
     }
 
-    fn mischief(&mut self) {
-        if self.chance(self.faults.congestion) {
-            let mut congested = ShardSet::default();
-            congested.insert(ShardId(self.rng.u16(..self.shards.len() as u16)));
-            let at = self.rng.usize(..self.shards.len());
-            self.shards[at].set_congested(congested);
+    fn drain(&mut self) {
+        say(|| "the node drains".to_owned());
+        let over_ms = self.rng.u64(..10_000);
+        self.drain_over_ms = Some(over_ms);
+        for shard in 0..self.node.len() {
+            self.node.send(shard, Mail::Drain { over_ms });
         }
-        if !self.draining && self.chance(self.faults.drain) {
-            self.note("the node drains");
-            self.draining = true;
-            self.places.iter_mut().for_each(|place| place.client.excuses.drained = true);
-            for to in 0..self.shards.len() {
-                let road = (self.shards.len(), to);
-                self.mail.entry(road).or_default().push_back(Mail::Drain { over_ms: 1_000 });
+    }
+
+    fn take_reports(&mut self) {
+        while let Some(report) = self.node.reports.pop_front() {
+            match report {
+                Report::Published { ticket, index, cursor } => {
+                    let number = self.calls.remove(&(ticket, index)).expect("one outcome a publication");
+                    let cursor = cursor.expect("there is room for a few channels");
+                    say(|| format!("the API is told that {number} is {cursor}"));
+                    let channel = self.truth.channel_of(number);
+                    self.truth.numbered(channel, cursor, number, self.now.mono_ms);
+                }
+                Report::Answer { ticket, answer, .. } => {
+                    let left = self.questions.get_mut(&ticket).expect("a question that was asked");
+                    *left = left.checked_sub(1).expect("one answer a shard");
+                    self.answers.push((ticket, answer));
+                }
+                Report::Stopped { .. } => panic!("a shard does not stop by itself"),
             }
         }
-        let Some(at) = self.pick() else { return };
-        let rate = self.faults.clone();
-        if self.chance(rate.stall * 10.0) {
-            let client = &mut self.places[at].client;
-            client.stalled = !client.stalled;
-            client.excuses.slow = true;
-        }
-        if self.chance(rate.reset * 10.0) {
-            self.note(&format!("client {at} resets"));
-            let client = &mut self.places[at].client;
-            client.excuses.own_doing = true;
-            client.wire.borrow_mut().send_reset();
-        }
-        if self.chance(rate.garbage * 10.0) {
-            let garbage: Vec<u8> = (0..self.rng.usize(1..40)).map(|_| self.rng.u8(..)).collect();
-            let client = &mut self.places[at].client;
-            client.excuses.own_doing = true;
-            client.saying_goodbye = true;
-            client.outbox.borrow_mut().extend(garbage);
-        }
-        if self.rng.u8(..20) == 0 && self.places[at].client.is_open() {
-            self.note(&format!("client {at} says goodbye"));
-            self.places[at].client.goodbye();
+    }
+
+    /// Whoever is gone on both sides makes room for others.
+    fn retire(&mut self) {
+        for at in (0..self.clients.len()).rev() {
+            let client = &self.clients[at];
+            if client.stage == Stage::Over && client.pipe.borrow().server_gone {
+                let client = self.clients.swap_remove(at);
+                self.memories.push(client.memory);
+                self.stale.push((client.shard, client.token));
+                if self.stale.len() > STALE_MAX {
+                    self.stale.remove(0);
+                }
+            }
         }
     }
 
-    /// Everything that can happen without time passing happens.
-    fn settle(&mut self) {
+    /// Without faults and without time passing, everything happens that can. Shards are woken for a reason only.
+    pub(crate) fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let mut busy = false;
-            for at in 0..self.places.len() {
-                let client = &self.places[at].client;
-                let waiting: Vec<u8> = client.outbox.borrow_mut().drain(..).collect();
-                if !waiting.is_empty() {
-                    client.wire.borrow_mut().send(waiting);
+            for client in &self.clients {
+                let mut pipe = client.pipe.borrow_mut();
+                busy |= pipe.arrive(usize::MAX) | pipe.catch_up();
+            }
+            for shard in 0..self.node.len() {
+                if self.has_cause(shard) {
+                    self.wake(shard);
+                    busy = true;
                 }
-                busy |= self.tell(at);
             }
-            while self.deliver() {
-                busy = true;
+            let (clients, mut scene) = self.scene();
+            for client in clients {
+                busy |= client.read(usize::MAX, &mut scene);
             }
-            for at in 0..self.shards.len() {
-                busy |= self.turn_of(at);
-            }
-            for at in (0..self.places.len()).rev() {
-                busy |= !self.places[at].client.wire.borrow().to_client.is_empty();
-                self.read(at);
-            }
+            self.take_reports();
+            self.retire();
             if !busy {
                 return;
             }
@@ -438,17 +370,13 @@ impl World {
         panic!("the world does not come to rest");
     }
 
-    fn check_settled(&mut self) {
-        for (channel, _) in CHANNELS.iter().zip(0..) {
-            let owner = self.owner(channel);
-            self.heads.insert((*channel).to_owned(), self.shards[owner].head(channel));
-        }
-        let heads = &self.heads;
-        let open: Vec<_> = self.places.iter().filter(|place| place.client.is_open()).collect();
-        open.iter().for_each(|place| place.client.check_settled(|channel| heads[channel]));
-        let follows: usize = open.iter().map(|place| place.client.follows()).sum();
-        let known: u64 = self.shards.iter().map(|shard| shard.counters().subscriptions).sum();
-        let goodbyes = self.places.iter().any(|place| place.client.saying_goodbye && !place.client.is_over());
-        assert!(known == follows as u64 || goodbyes, "{known} subscriptions, {follows} followed");
+    /// Nothing is owed to the control thread.
+    pub(crate) fn check_calls(&self) {
+        assert!(self.calls.is_empty(), "publications without an outcome: {:?}", self.calls);
+        assert!(self.questions.values().all(|left| *left == 0), "questions without an answer");
+    }
+
+    pub(crate) fn has_tight_rate(&self) -> bool {
+        self.faults.tight_rate
     }
 }

@@ -1,0 +1,294 @@
+//! What one connection is owed: its requests in order, and its place in each channel. Every message of the node is held
+//! against it.
+
+use crate::truth::{Channel, Heads, Number, Truth, floor};
+use roost::dialect::cursor::Cursor;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Subscribe {
+        since: Option<Cursor>,
+    },
+    Unsubscribe,
+    Publish(Number),
+    Ping,
+    /// Something that is answered with this error.
+    Nonsense(&'static str),
+}
+
+#[derive(Debug)]
+struct Request {
+    /// As it must be echoed. None for a subscription in the query, and for texts in which no `id` can be found.
+    id: Option<String>,
+    channel: Option<Channel>,
+    kind: Kind,
+    /// What was known of the channel when it was asked.
+    floor: Heads,
+    /// It asks for one channel more than allowed. None where requests may be refused for their rate.
+    too_many: Option<bool>,
+}
+
+/// A place in a channel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// The last offset received, or passed over by a gap.
+    pub(crate) at: Cursor,
+    /// The gap that must come next.
+    gap: Option<(u64, u64)>,
+}
+
+/// What excuses answers that would otherwise be wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Customs {
+    pub(crate) channels_max: usize,
+    pub(crate) tight_rate: bool,
+    pub(crate) congestion: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Book {
+    requests: VecDeque<Request>,
+    places: BTreeMap<Channel, Place>,
+    /// The channels that it will follow once everything asked is answered.
+    wanted: BTreeSet<Channel>,
+    customs: Customs,
+}
+
+/// Everything that the node may say. No other members.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Message<'a> {
+    #[serde(rename = "type")]
+    pub(crate) kind: &'a str,
+    channel: Option<&'a str>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    timestamp: Option<u64>,
+    offset: Option<u64>,
+    cursor: Option<&'a str>,
+    recovered: Option<bool>,
+    from: Option<u64>,
+    to: Option<u64>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    code: Option<&'a str>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+    pub(crate) session: Option<&'a str>,
+    pub(crate) ping_ms: Option<u64>,
+    pub(crate) node: Option<&'a str>,
+}
+
+/// What a message means beyond the book.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Nothing,
+    /// The client's place in a channel, for its next connection.
+    Place(Channel, Cursor),
+    /// As `Place`; the notification was made at this moment of the wall clock.
+    Notification(Channel, Cursor, u64),
+}
+
+impl Book {
+    pub(crate) fn new(customs: Customs) -> Self {
+        Self { requests: VecDeque::new(), places: BTreeMap::new(), wanted: BTreeSet::new(), customs }
+    }
+
+    pub(crate) fn ask(&mut self, id: Option<String>, channel: Option<Channel>, kind: Kind, truth: &Truth) {
+        let floor = channel.map(|channel| truth.heads(channel)).unwrap_or_default();
+        let too_many = self.want(channel, kind);
+        self.requests.push_back(Request { id, channel, kind, floor, too_many });
+    }
+
+    /// Follows what a request will change; tells whether it is a subscribe beyond the limit.
+    fn want(&mut self, channel: Option<Channel>, kind: Kind) -> Option<bool> {
+        let channel = channel.filter(|_| !self.customs.tight_rate)?;
+        let full = self.wanted.len() >= self.customs.channels_max;
+        match kind {
+            Kind::Subscribe { .. } if full => return Some(!self.wanted.contains(&channel)),
+            Kind::Subscribe { .. } => _ = self.wanted.insert(channel),
+            Kind::Unsubscribe => _ = self.wanted.remove(&channel),
+            Kind::Publish(_) | Kind::Ping | Kind::Nonsense(_) => {}
+        }
+        Some(false)
+    }
+
+    pub(crate) fn places(&self) -> &BTreeMap<Channel, Place> {
+        &self.places
+    }
+
+    /// What is still owed, for a complaint.
+    pub(crate) fn owed(&self) -> Option<String> {
+        let first = self.requests.front()?;
+        Some(format!("{} answers, first to {first:?}", self.requests.len()))
+    }
+
+    /// Whether a message may be the answer to a request.
+    pub(crate) fn expects(&self, message: &Message<'_>) -> bool {
+        self.position(message).is_some()
+    }
+
+    /// Holds a message against the book.
+    pub(crate) fn hear(&mut self, message: &Message<'_>, text: &str, truth: &mut Truth, now_ms: u64) -> News {
+        let channel = message.channel.map(|name| truth.channel(name));
+        match (message.kind, channel) {
+            ("notification", Some(channel)) => self.notification(message, text, channel, truth, now_ms),
+            ("subscribed", Some(channel)) => self.subscribed(message, channel, truth, now_ms),
+            ("gap", Some(channel)) => self.gap(message, channel),
+            ("unsubscribed", Some(channel)) => {
+                let request = self.answered(message, Some(channel));
+                assert_eq!(request.kind, Kind::Unsubscribe);
+                let place = self.places.remove(&channel).expect("it followed the channel");
+                assert_eq!(place.gap, None, "a gap was owed");
+                News::Nothing
+            }
+            ("published", Some(channel)) => {
+                let request = self.answered(message, Some(channel));
+                let Kind::Publish(number) = request.kind else { panic!("not the answer to {request:?}") };
+                assert!(is_open(&truth.names[channel]), "published where clients may not");
+                truth.told(number, message.offset.expect("an offset"));
+                News::Nothing
+            }
+            ("pong", None) => {
+                assert_eq!(self.answered(message, None).kind, Kind::Ping);
+                News::Nothing
+            }
+            ("error", None) => {
+                self.refused(message, truth);
+                News::Nothing
+            }
+            (kind, channel) => panic!("nobody expects {kind} in {channel:?}: {text}"),
+        }
+    }
+
+    fn notification(
+        &mut self,
+        message: &Message<'_>,
+        text: &str,
+        channel: Channel,
+        truth: &mut Truth,
+        now_ms: u64,
+    ) -> News {
+        let name = &truth.names[channel];
+        let data = message.data.expect("data").get();
+        let offset = message.offset.expect("an offset");
+        let timestamp = message.timestamp.expect("a timestamp");
+        let exact = format!(
+            r#"{{"type":"notification","channel":"{name}","data":{data},"timestamp":{timestamp},"offset":{offset}}}"#
+        );
+        assert_eq!(text, exact, "a notification has five members");
+        let place = self.places.get_mut(&channel).unwrap_or_else(|| panic!("it follows no {name}: {text}"));
+        assert_eq!(place.gap, None, "the gap comes before what follows it");
+        assert_eq!(offset, place.at.offset + 1, "lost, doubled or out of order in {name}");
+        place.at.offset = offset;
+        truth.met(channel, place.at, data, now_ms);
+        News::Notification(channel, place.at, timestamp)
+    }
+
+    fn subscribed(
+        &mut self,
+        message: &Message<'_>,
+        channel: Channel,
+        truth: &mut Truth,
+        now_ms: u64,
+    ) -> News {
+        let request = self.answered(message, Some(channel));
+        let Kind::Subscribe { since } = request.kind else { panic!("not the answer to {request:?}") };
+        let head: Cursor = message.cursor.and_then(|text| text.parse().ok()).expect("a cursor");
+        let floor = floor(&request.floor, head.epoch);
+        assert!(head.offset >= floor, "it joined at {head}, but {floor} was known before it asked");
+        truth.seen(channel, head, now_ms);
+        assert_eq!(message.recovered.is_some(), since.is_some(), "`recovered` comes where `since` was");
+        let gap = match (since, message.recovered) {
+            (Some(since), Some(true)) => {
+                assert_eq!(since, head, "only the head can be recovered without a history");
+                None
+            }
+            (Some(since), _) => {
+                assert_ne!(since, head, "the head must be recovered");
+                let known = since.epoch == head.epoch && since.offset < head.offset;
+                Some((if known { since.offset + 1 } else { 1 }, head.offset))
+            }
+            (None, _) => None,
+        };
+        let before = self.places.insert(channel, Place { at: head, gap });
+        assert!(before.is_none(), "subscribed twice");
+        assert_ne!(request.too_many, Some(true), "more channels than allowed");
+        if gap.is_some() { News::Nothing } else { News::Place(channel, head) }
+    }
+
+    fn gap(&mut self, message: &Message<'_>, channel: Channel) -> News {
+        let place = self.places.get_mut(&channel).expect("a gap comes to subscribers");
+        let gap = message.from.zip(message.to);
+        assert!(gap.is_some(), "a gap has two ends");
+        assert_eq!(gap, place.gap, "the gap that was expected");
+        assert_eq!(message.cursor, Some(place.at.to_string().as_str()), "the cursor behind the gap");
+        place.gap = None;
+        News::Place(channel, place.at)
+    }
+
+    fn refused(&mut self, message: &Message<'_>, truth: &Truth) {
+        let code = message.code.expect("a code");
+        let told = message.message.as_ref().is_some_and(|message| !message.is_empty());
+        assert!(told, "an error says what was wrong");
+        if code == "rate_limited" {
+            assert!(self.customs.tight_rate, "nobody was too fast");
+            let at = self.find(message);
+            self.requests.remove(at);
+            return;
+        }
+        let channel = self.requests[self.find(message)].channel;
+        let request = self.answered(message, channel);
+        let follows = channel.is_some_and(|channel| self.places.contains_key(&channel));
+        let open = channel.is_some_and(|channel| is_open(&truth.names[channel]));
+        let fits = match (code, request.kind) {
+            ("already_subscribed", Kind::Subscribe { .. }) => follows,
+            ("not_subscribed", Kind::Unsubscribe) => !follows,
+            ("too_many_channels", Kind::Subscribe { .. }) => !follows && request.too_many != Some(false),
+            ("forbidden", Kind::Publish(_)) => !open,
+            ("overloaded", Kind::Publish(_)) => open && self.customs.congestion,
+            (_, Kind::Nonsense(expected)) => code == expected,
+            (_, _) => false,
+        };
+        assert!(fits, "{request:?} was answered with {code}");
+    }
+
+    /// The request that a message answers: answers keep the order of the requests on a channel.
+    fn answered(&mut self, message: &Message<'_>, channel: Option<Channel>) -> Request {
+        let at = match channel {
+            // A subscription of the query is found by its channel.
+            Some(_) if message.id.is_none() => {
+                self.requests.iter().position(|request| request.channel == channel && request.id.is_none())
+            }
+            Some(_) | None => Some(self.find(message)),
+        };
+        let at = at.unwrap_or_else(|| panic!("nothing was asked: {message:?}"));
+        let mut before = self.requests.iter().take(at);
+        let earlier = before.find(|other| other.channel.is_some() && other.channel == channel);
+        assert!(earlier.is_none(), "an answer out of order, {earlier:?} came first: {message:?}");
+        let request = self.requests.remove(at).expect("found");
+        assert_eq!(request.channel, channel, "an answer for another channel");
+        request
+    }
+
+    fn find(&self, message: &Message<'_>) -> usize {
+        self.position(message).unwrap_or_else(|| panic!("nothing was asked with this id: {message:?}"))
+    }
+
+    fn position(&self, message: &Message<'_>) -> Option<usize> {
+        let id = message.id.map(RawValue::get);
+        let nonsense = |request: &Request| matches!(request.kind, Kind::Nonsense(_));
+        let asked = |request: &Request| request.id.as_deref() == id && (id.is_some() || nonsense(request));
+        self.requests.iter().position(asked)
+    }
+}
+
+/// Where clients may publish.
+fn is_open(name: &str) -> bool {
+    name.starts_with("open:")
+}

@@ -1,0 +1,230 @@
+//! The end of a world: the faults stop, and everything that was promised must be kept.
+
+use crate::client::{Client, Stage};
+use crate::trace::say;
+use crate::truth::Channel;
+use crate::world::World;
+use roost::dialect::cursor::Cursor;
+use roost::disconnect::Disconnect;
+use roost::limits::CHANNEL_KEEP_MS;
+use roost::shard::mail::{Answer, Question};
+use std::collections::BTreeSet;
+
+/// Slack of a timeout beyond the rounds of the clock hand, in milliseconds.
+const SLACK_MS: u64 = 300;
+
+impl World {
+    /// Runs the world to its end; returns the hash of all that it said.
+    pub(crate) fn finish(mut self) -> u64 {
+        self.calm_down();
+        self.settle();
+        self.check_settled();
+        self.everyone_gets_one_more();
+        self.time_is_up();
+        self.everyone_leaves();
+        self.channels_are_forgotten();
+        self.trace.hash()
+    }
+
+    fn calm_down(&mut self) {
+        say(|| "the faults stop".to_owned());
+        self.calm = true;
+        let (clients, scene) = self.scene();
+        for client in clients {
+            client.pipe.borrow_mut().calm();
+            if client.stalled {
+                client.thaw(&scene);
+            }
+        }
+    }
+
+    /// The model and the node agree about everything.
+    fn check_settled(&mut self) {
+        let tight_rate = self.has_tight_rate();
+        self.clients.iter().for_each(|client| client.check_settled(tight_rate));
+        for channel in 0..self.truth.names.len() {
+            self.check_channel(channel);
+        }
+        self.check_gauges();
+        self.check_calls();
+    }
+
+    fn check_channel(&mut self, channel: Channel) {
+        let name = self.truth.names[channel].clone();
+        let ticket = self.ask(&Question::Channel(name.as_str().into()));
+        self.settle();
+        let mut head: Option<Cursor> = None;
+        let mut known = 0;
+        for (_, answer) in self.answers.extract_if(.., |(other, _)| *other == ticket) {
+            let Answer::Channels { channels, .. } = answer else { panic!("not the answer") };
+            for part in channels {
+                assert_eq!(&*part.name, name);
+                assert!(part.cursor.is_none() || head.is_none(), "{name} has two owners");
+                head = head.or(part.cursor);
+                known += part.subscribers;
+            }
+        }
+        let followers: Vec<&Client> = self.clients.iter().filter(|client| follows(client, channel)).collect();
+        assert_eq!(known, followers.len(), "subscribers of {name}");
+        for client in followers {
+            let at = client.book.places()[&channel].at;
+            let who = client.serial;
+            assert!(client.stalled || Some(at) == head, "client {who} is at {at} of {name}, not at {head:?}");
+        }
+        if let Some(head) = head {
+            self.truth.seen(channel, head, self.now.mono_ms);
+        }
+    }
+
+    fn check_gauges(&self) {
+        for (id, shard) in self.node.shards.iter().enumerate() {
+            let counters = shard.counters();
+            let here = || self.clients.iter().filter(|client| client.shard == id);
+            let connected = here().filter(|client| !client.pipe.borrow().server_gone).count();
+            assert_eq!(counters.connections, connected as u64, "connections of shard {id}");
+            let channels = 0..self.truth.names.len();
+            let followed: Vec<Channel> = here()
+                .flat_map(|client| channels.clone().filter(move |&channel| follows(client, channel)))
+                .collect();
+            assert_eq!(counters.subscriptions, followed.len() as u64, "subscriptions of shard {id}");
+            let channels: BTreeSet<&Channel> = followed.iter().collect();
+            assert_eq!(counters.channels, channels.len() as u64, "channels of shard {id}");
+            assert_eq!(counters.panics, 0, "a panic was caught");
+            assert_eq!(counters.accepted, self.accepted[id]);
+            let ended: u64 = counters.disconnects.iter().sum();
+            let open = here().filter(|client| is_open(client)).count() as u64;
+            assert!(ended <= counters.accepted - open, "shard {id} counts an end twice");
+        }
+    }
+
+    /// Every list of subscribers is as it should be.
+    fn everyone_gets_one_more(&mut self) {
+        let ticket = self.next_ticket();
+        for channel in 0..self.truth.names.len() {
+            self.publish_to(channel, (ticket, channel as u32), 100);
+        }
+        self.settle();
+        self.check_settled();
+    }
+
+    /// All timeouts pass: who answers stays, everybody else is gone, each for its own reason.
+    fn time_is_up(&mut self) {
+        let limits = self.limits.clone();
+        let round_ms = self.round_ms();
+        let slow = self.make_slow_consumer();
+        self.clients.iter_mut().for_each(|client| client.pinged = 0);
+        self.wait(limits.queue_soft_for_ms + limits.close_timeout_ms + 3 * round_ms + SLACK_MS);
+        if let Some(serial) = slow {
+            self.check_slow_consumer(serial);
+        }
+        let all_ms = limits.idle_timeout_ms + limits.handshake_timeout_ms + limits.close_timeout_ms;
+        self.wait(all_ms + 4 * round_ms + SLACK_MS);
+        for client in &self.clients {
+            let who = client.serial;
+            let gone = client.pipe.borrow().server_gone;
+            let polite = client.can_speak() && !client.manners.mute;
+            let expected = polite != gone || client.manners.wild;
+            assert!(expected, "client {who} in {:?}: {:?}", client.stage, client.manners);
+            assert!(!polite || client.pinged > 0, "client {who} was never pinged");
+        }
+        self.check_settled();
+    }
+
+    /// One client stops reading, and gets more than it may have queued for long. Returns its serial.
+    fn make_slow_consumer(&mut self) -> Option<u64> {
+        let able = |client: &&mut Client| {
+            let narrow = client.pipe.borrow().window <= 5_000;
+            is_open(client) && client.can_speak() && !client.book.places().is_empty() && narrow
+        };
+        let client = self.clients.iter_mut().find(able)?;
+        let channel = *client.book.places().keys().next()?;
+        client.stalled = true;
+        let serial = client.serial;
+        let wanted = client.pipe.borrow().window + self.limits.queue_soft_bytes + 1_000;
+        say(|| format!("client {serial} reads no more"));
+        let mut bytes = 0;
+        while bytes <= wanted {
+            let call = (self.next_ticket(), 0);
+            bytes += self.publish_to(channel, call, 900);
+            self.settle();
+        }
+        Some(serial)
+    }
+
+    fn check_slow_consumer(&mut self, serial: u64) {
+        let Some(at) = self.clients.iter().position(|client| client.serial == serial) else { return };
+        let gone = self.clients[at].pipe.borrow().server_gone;
+        assert!(gone, "client {serial} reads nothing and was kept");
+        let (clients, mut scene) = self.scene();
+        clients[at].thaw(&scene);
+        clients[at].read(usize::MAX, &mut scene);
+        assert_ne!(clients[at].stage, Stage::Closed(Some(4004)), "a slow consumer was taken for idle");
+    }
+
+    fn everyone_leaves(&mut self) {
+        for at in 0..self.clients.len() {
+            let way = self.rng.u8(..4);
+            let client = &mut self.clients[at];
+            match way {
+                0 if client.can_speak() => client.goodbye(Some(1000)),
+                1 => client.reset(),
+                2 => client.pipe.borrow_mut().close(),
+                _ => client.end(),
+            }
+            client.manners.left = true;
+        }
+        self.settle();
+        self.wait(self.limits.close_timeout_ms + 3 * self.round_ms() + SLACK_MS);
+        for (id, shard) in self.node.shards.iter().enumerate() {
+            let counters = shard.counters();
+            let left = (counters.connections, counters.subscriptions, counters.channels);
+            assert_eq!(left, (0, 0, 0), "shard {id}: connections, subscriptions, channels");
+            let ended: u64 = counters.disconnects.iter().sum();
+            assert_eq!(counters.accepted, ended, "shard {id}: every connection ends for one reason");
+            let internal = counters.disconnects[Disconnect::Internal.index()];
+            assert_eq!((internal, counters.panics), (0, 0), "shard {id}: a fault of ours");
+            assert_eq!(shard.is_drained(), self.drain_over_ms.is_some());
+        }
+    }
+
+    fn channels_are_forgotten(&mut self) {
+        // Every eighth of the time one channel that was touched again is asked anew.
+        self.wait(2 * CHANNEL_KEEP_MS + self.truth.names.len() as u64 * CHANNEL_KEEP_MS / 8);
+        for (id, shard) in self.node.shards.iter().enumerate() {
+            assert_eq!(shard.counters().channels_owned, 0, "shard {id} remembers channels that nobody uses");
+            assert!(!self.node.has_mail(id), "mail is left");
+            assert!(!self.node.has_cause(id, self.now), "shard {id} has no peace");
+        }
+        // A shard may say "never" instead of "when something happens".
+        let due_ms = self.node.due_ms().filter(|&due_ms| due_ms < u64::MAX);
+        assert_eq!(due_ms, None, "a shard without anything to do wants a turn");
+        self.check_calls();
+    }
+
+    /// Lets time pass from one moment that a shard asked for to the next.
+    fn wait(&mut self, ms: u64) {
+        let end_ms = self.now.mono_ms + ms;
+        while self.now.mono_ms < end_ms {
+            let due_ms = self.node.due_ms().unwrap_or(end_ms).clamp(self.now.mono_ms + 1, end_ms);
+            self.pass(due_ms - self.now.mono_ms);
+            self.settle();
+        }
+    }
+
+    /// The clock hand has seen everybody after this time.
+    fn round_ms(&self) -> u64 {
+        let limits = &self.limits;
+        let shortest = limits.ping_interval_ms.min(limits.handshake_timeout_ms).min(limits.close_timeout_ms);
+        (shortest / 4).clamp(100, 1_000) + 100
+    }
+}
+
+fn is_open(client: &Client) -> bool {
+    client.stage.is_open() && !client.pipe.borrow().server_gone
+}
+
+/// Whether the node must know this client as a subscriber. Noise that is no whole frame changes nothing.
+fn follows(client: &Client, channel: Channel) -> bool {
+    let speaks = client.can_speak() || client.manners.wild && !client.manners.left;
+    is_open(client) && speaks && client.book.places().contains_key(&channel)
+}

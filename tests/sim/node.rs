@@ -1,0 +1,172 @@
+//! The node: shards, and mail on its way between them and to and from the control thread.
+
+use crate::faults::Faults;
+use crate::socket::SimSocket;
+use crate::trace::{Trace, say};
+use fastrand::Rng;
+use roost::clock::Now;
+use roost::config::policy::{Policies, PolicyRule};
+use roost::hub::ShardId;
+use roost::hub::names::Names;
+use roost::hub::owned::ShardSet;
+use roost::limits::Limits;
+use roost::proto::origin::OriginPolicy;
+use roost::shard::mail::{Mail, Parcel, Report};
+use roost::shard::{Next, Settings, Shard};
+use std::collections::{BTreeMap, VecDeque};
+
+pub(crate) struct Node {
+    pub(crate) shards: Vec<Shard<SimSocket>>,
+    /// When each shard wants its next turn.
+    next: Vec<Next>,
+    /// Something was handed to the shard: it gets a turn.
+    touched: Vec<bool>,
+    /// Mail by sender and receiver, first in first out. The last sender is the control thread.
+    lanes: Vec<VecDeque<Mail>>,
+    pub(crate) reports: VecDeque<Report>,
+    names: Names,
+}
+
+impl Node {
+    pub(crate) fn new(limits: &Limits, rng: &mut Rng) -> Self {
+        let rule = PolicyRule { clients_may_publish: Some(true) };
+        let policies = Policies::new(&BTreeMap::from([("open:".to_owned(), rule)])).expect("one prefix");
+        let names = Names::new(rng.u64(..));
+        let count = rng.u16(1..=5);
+        let settings = |id, own_seed| Settings {
+            id: ShardId(id),
+            shards: count,
+            limits: limits.clone(),
+            policies: policies.clone(),
+            origins: OriginPolicy::SameOrigin,
+            echo: true,
+            node: "sim".into(),
+            names,
+            own_seed,
+        };
+        let shards = (0..count).map(|id| Shard::new(settings(id, rng.u64(..)))).collect();
+        let count = usize::from(count);
+        Self {
+            shards,
+            next: vec![Next::Idle; count],
+            touched: vec![false; count],
+            lanes: (0..(count + 1) * count).map(|_| VecDeque::new()).collect(),
+            reports: VecDeque::new(),
+            names,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    pub(crate) fn owner(&self, channel: &str) -> usize {
+        usize::from(self.names.owner(channel, self.len() as u16).0)
+    }
+
+    /// Something was handed to a shard.
+    pub(crate) fn touch(&mut self, shard: usize) {
+        self.touched[shard] = true;
+    }
+
+    /// The control thread sends something.
+    pub(crate) fn send(&mut self, to: usize, mail: Mail) {
+        self.lane(self.len(), to).push_back(mail);
+    }
+
+    /// Whether there is a reason for a shard's turn, apart from readiness: mail, or what it asked for itself.
+    pub(crate) fn has_cause(&self, shard: usize, now: Now) -> bool {
+        due_ms(self.next[shard]).is_some_and(|at_ms| at_ms <= now.mono_ms)
+            || self.touched[shard]
+            || self.has_mail(shard)
+    }
+
+    /// When the first shard wants a turn.
+    pub(crate) fn due_ms(&self) -> Option<u64> {
+        self.next.iter().filter_map(|&next| due_ms(next)).min()
+    }
+
+    pub(crate) fn has_mail(&self, shard: usize) -> bool {
+        (0..=self.len()).any(|from| !self.lanes[from * self.len() + shard].is_empty())
+    }
+
+    /// Some or all of the mail for a shard arrives: each sender's in order, the senders in any.
+    pub(crate) fn open_mail(&mut self, shard: usize, now: Now, faults: Option<&Faults>, rng: &mut Rng) {
+        let senders = self.len() + 1;
+        let first = rng.usize(..senders);
+        for from in (0..senders).map(|from| (from + first) % senders) {
+            let waiting = self.lane(from, shard).len();
+            let late = faults.is_some_and(|faults| faults.late_mail.hit(rng));
+            let count = if late && waiting > 0 { rng.usize(..waiting) } else { waiting };
+            for _ in 0..count {
+                let Some(mail) = self.lane(from, shard).pop_front() else { break };
+                say(|| format!("    shard {shard} opens {}", label(&mail)));
+                self.shards[shard].mail(now, mail);
+            }
+        }
+    }
+
+    /// A shard takes some mailboxes for full, or none.
+    pub(crate) fn set_congested(&mut self, shard: usize, congested: bool, rng: &mut Rng) {
+        let mut full = ShardSet::default();
+        for other in 0..self.len() as u16 {
+            if congested && rng.bool() {
+                full.insert(ShardId(other));
+            }
+        }
+        self.shards[shard].set_congested(full);
+    }
+
+    /// A shard's turn, and what it sends.
+    pub(crate) fn turn(&mut self, shard: usize, now: Now, trace: &mut Trace) {
+        self.touched[shard] = false;
+        self.next[shard] = self.shards[shard].turn(now);
+        let parcels: Vec<Parcel> = self.shards[shard].parcels().collect();
+        say(|| format!("  shard {shard} turned: {:?}, {} parcels", self.next[shard], parcels.len()));
+        for parcel in parcels {
+            hash(&parcel, trace);
+            match parcel {
+                Parcel::Shard(to, mail) => self.lane(shard, usize::from(to.0)).push_back(mail),
+                Parcel::Control(report) => self.reports.push_back(report),
+            }
+        }
+    }
+
+    fn lane(&mut self, from: usize, to: usize) -> &mut VecDeque<Mail> {
+        let count = self.len();
+        &mut self.lanes[from * count + to]
+    }
+}
+
+fn due_ms(next: Next) -> Option<u64> {
+    match next {
+        Next::Now => Some(0),
+        Next::At(at_ms) => Some(at_ms),
+        Next::Idle => None,
+    }
+}
+
+/// What a piece of mail is, in a line.
+fn label(mail: &Mail) -> String {
+    match mail {
+        Mail::Publication(publication) => format!("{} of {}", publication.offset, publication.channel),
+        Mail::Publish { name, publisher, .. } => format!("publish to {name} by {publisher:?}"),
+        Mail::Join { .. }
+        | Mail::Joined { .. }
+        | Mail::Leave { .. }
+        | Mail::Later { .. }
+        | Mail::Published { .. }
+        | Mail::Ask { .. }
+        | Mail::Drain { .. } => format!("{mail:?}"),
+    }
+}
+
+fn hash(parcel: &Parcel, trace: &mut Trace) {
+    match parcel {
+        Parcel::Shard(to, Mail::Publication(publication)) => {
+            trace.number(u64::from(to.0));
+            trace.bytes(&publication.frame);
+        }
+        Parcel::Shard(..) | Parcel::Control(_) => trace.bytes(format!("{parcel:?}").as_bytes()),
+    }
+}

@@ -1,0 +1,196 @@
+//! What clients do of their own accord: how they greet, and what they say, break and leave undone.
+
+use crate::book::Kind;
+use crate::client::{Client, Scene, Stage};
+use crate::faults::{Faults, pick};
+use crate::trace::say;
+use crate::truth::{Channel, Truth, draw_padding};
+use fastrand::Rng;
+use roost::dialect::native::SUBPROTOCOL;
+use roost::proto::frame::Opcode;
+use roost::proto::handshake::{Request, encode_key, put_request};
+
+/// Targets that are refused.
+const BAD_TARGETS: [&str; 4] =
+    ["/nothing", "/live?channel=a%20b", "/live?channel=a&channel=b&since=", "/live?channel=d&channel=d"];
+/// A request that does not ask for an upgrade.
+const PLAIN: &[u8] = b"GET /live HTTP/1.1\r\nHost: node\r\n\r\n";
+
+impl Client {
+    /// Sends a request to upgrade, good or bad, whole or half.
+    pub(crate) fn greet(&mut self, rng: &mut Rng, truth: &Truth, channels_max: usize) {
+        self.key = encode_key(rng.u128(..).to_be_bytes());
+        self.manners.mute = rng.u8(..8) == 0;
+        self.manners.rude = rng.u8(..8) == 0;
+        let target = match rng.u8(..16) {
+            0 => {
+                self.manners.bad_head = true;
+                pick(rng, &BAD_TARGETS).to_owned()
+            }
+            1 => {
+                self.upgrades_to = Stage::Echo;
+                "/echo".to_owned()
+            }
+            _ => self.live(rng, truth, channels_max),
+        };
+        self.welcome_due = target.starts_with("/live") && rng.u8(..3) == 0;
+        let protocols = [("Sec-WebSocket-Protocol", SUBPROTOCOL)];
+        let headers = if self.welcome_due { &protocols[..] } else { &[] };
+        let mut head = Vec::new();
+        put_request(&mut head, &Request { host: "node:8080", target: &target, key: &self.key, headers });
+        if self.manners.bad_head && rng.bool() {
+            head = PLAIN.to_vec();
+        }
+        if rng.u8(..12) == 0 {
+            self.manners.half_a_head = true;
+            head.truncate(rng.usize(..head.len()));
+        }
+        say(|| format!("client {} asks for {target}", self.serial));
+        self.pipe.borrow_mut().send(&head);
+    }
+
+    /// A target that subscribes to some channels.
+    fn live(&mut self, rng: &mut Rng, truth: &Truth, channels_max: usize) -> String {
+        let mut channels: Vec<Channel> = (0..truth.names.len()).collect();
+        rng.shuffle(&mut channels);
+        channels.truncate(rng.usize(..4).min(channels_max));
+        let with_since = rng.bool();
+        let mut target = "/live".to_owned();
+        for (channel, mark) in channels.into_iter().zip(["?", "&", "&"]) {
+            target += &format!("{mark}channel={}", truth.names[channel]);
+            let since = self.memory.get(&channel).copied().filter(|_| with_since);
+            if with_since {
+                target += &format!("&since={}", since.map(|since| since.to_string()).unwrap_or_default());
+            }
+            self.book.ask(None, Some(channel), Kind::Subscribe { since }, truth);
+        }
+        target
+    }
+
+    /// Does something, or nothing.
+    pub(crate) fn act(&mut self, faults: &Faults, rng: &mut Rng, scene: &mut Scene<'_>) {
+        if self.stalled && rng.u8(..6) == 0 {
+            say(|| format!("    client {} reads again", self.serial));
+            self.thaw(scene);
+        } else if faults.stall.hit(rng) {
+            say(|| format!("    client {} stalls", self.serial));
+            self.stalled = true;
+        }
+        if !self.manners.left && faults.reset.hit(rng) {
+            return self.reset();
+        }
+        if !self.can_speak() {
+            return;
+        }
+        if faults.garbage.hit(rng) {
+            return self.break_something(rng, scene);
+        }
+        if faults.bulk.hit(rng) {
+            return self.say_much(rng, scene);
+        }
+        if self.stage == Stage::Echo {
+            return self.echo_something(rng);
+        }
+        match rng.u8(..40) {
+            0..22 => self.ask_about_a_channel(1, rng, scene),
+            22..25 => self.ask_about_a_channel(rng.usize(2..8), rng, scene),
+            25..28 => self.ask(Kind::Ping, None, scene.truth),
+            28..31 => self.ping(),
+            31..33 => self.frame(Opcode::Pong, b"unasked"),
+            33..35 => self.talk_nonsense(rng, scene.truth),
+            35 => self.goodbye(pick(rng, &[None, Some(1000), Some(1001), Some(4321)])),
+            36 if rng.bool() => self.end(),
+            _ => {}
+        }
+    }
+
+    /// One or several commands on one channel at once: their answers must keep the order.
+    fn ask_about_a_channel(&mut self, count: usize, rng: &mut Rng, scene: &mut Scene<'_>) {
+        let channel = rng.usize(..scene.truth.names.len());
+        for _ in 0..count {
+            let kind = match rng.u8(..10) {
+                0..5 => {
+                    let with_since = rng.bool();
+                    let since = self.memory.get(&channel).copied().filter(|_| with_since);
+                    Kind::Subscribe { since }
+                }
+                5..8 => Kind::Unsubscribe,
+                _ => {
+                    let padding = draw_padding(rng, scene.limits.message_bytes_max - 500);
+                    Kind::Publish(scene.truth.publish(channel, scene.now.mono_ms, padding))
+                }
+            };
+            self.ask(kind, Some(channel), scene.truth);
+        }
+    }
+
+    fn talk_nonsense(&mut self, rng: &mut Rng, truth: &Truth) {
+        if rng.bool() {
+            return self.ask(Kind::Nonsense("unknown_type"), None, truth);
+        }
+        let texts = [
+            ("{", "bad_json"),
+            ("[]", "bad_request"),
+            (r#"{"type":"subscribe","channel":"a b"}"#, "bad_channel"),
+            (r#"{"type":"subscribe","channel":"d","since":"x"}"#, "bad_request"),
+        ];
+        let (text, code) = pick(rng, &texts);
+        self.book.ask(None, None, Kind::Nonsense(code), truth);
+        self.text(text);
+    }
+
+    fn echo_something(&mut self, rng: &mut Rng) {
+        let length = if rng.u8(..6) == 0 { 1_500 } else { 40 };
+        match rng.u8(..12) {
+            0 => self.goodbye(Some(1000)),
+            1 => self.ping(),
+            _ => {
+                let text: String = (0..rng.usize(..length)).map(|_| rng.alphanumeric()).collect();
+                self.text(&text);
+            }
+        }
+    }
+
+    /// Sends more than one turn reads, in messages that are just not too big.
+    fn say_much(&mut self, rng: &mut Rng, scene: &Scene<'_>) {
+        let length = scene.limits.message_bytes_max - 200;
+        for _ in 0..rng.usize(1..=300_000 / length) {
+            if self.stage == Stage::Echo {
+                self.text(&"e".repeat(length));
+            } else {
+                self.ids += 1;
+                let id = format!("{}", self.ids);
+                let text = format!(r#"{{"type":"ping","id":{id},"pad":"{}"}}"#, "p".repeat(length));
+                self.book.ask(Some(id), None, Kind::Ping, scene.truth);
+                self.text(&text);
+            }
+        }
+    }
+
+    /// Breaks the protocol in one of many ways; nothing that it says afterwards counts.
+    fn break_something(&mut self, rng: &mut Rng, scene: &Scene<'_>) {
+        let (opcode, payload, code) = match rng.u8(..8) {
+            0 => return self.send_noise(b"\x81\x02{}", Some(1002)),
+            1 => return self.send_noise(b"\xF1\x80\0\0\0\0", Some(1002)),
+            2 => (Opcode::Continuation, b"of nothing".to_vec(), 1002),
+            3 => (Opcode::Text, b"\"\xC3\x28\"".to_vec(), 1007),
+            4 if self.stage == Stage::Open => (Opcode::Binary, b"bytes".to_vec(), 1003),
+            5 => (Opcode::Text, vec![b' '; scene.limits.message_bytes_max + 1], 1009),
+            6 => (Opcode::Close, b"\x03".to_vec(), 1002),
+            _ => {
+                let noise: Vec<u8> = (0..rng.usize(1..60)).map(|_| rng.u8(..)).collect();
+                return self.send_noise(&noise, None);
+            }
+        };
+        say(|| format!("    client {} breaks the protocol: {code}", self.serial));
+        self.frame(opcode, &payload);
+        self.manners.broke = Some(code);
+    }
+
+    fn send_noise(&mut self, noise: &[u8], code: Option<u16>) {
+        say(|| format!("    client {} makes noise: {code:?}", self.serial));
+        self.pipe.borrow_mut().send(noise);
+        self.manners.broke = code;
+        self.manners.wild = code.is_none();
+    }
+}
