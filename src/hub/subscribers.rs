@@ -110,13 +110,11 @@ impl Subscribers {
         let last = self.list.len() - 1;
         moved[1] = self.fill(hole, last);
         self.list.pop();
-        if self.list.is_empty()
-            && let Some(fanout) = &mut self.fanout
-        {
+        if self.list.is_empty() {
             // What waits is for nobody. It must not stay either: a batch has no holes in its numbering, and what
-            // is published while nobody is there would make one.
-            fanout.batch = None;
-            fanout.queue.clear();
+            // is published while nobody is there would make one. Nor may the channel count as busy: the shard
+            // may have forgotten that it was.
+            self.fanout = None;
         }
         if self.list.capacity() > 4 * self.list.len().max(16) {
             self.list.shrink_to(2 * self.list.len());
