@@ -1,6 +1,7 @@
 //! What one connection is owed: its requests in order, and its place in each channel. Every message of the node is held
 //! against it.
 
+use crate::trace::count;
 use crate::truth::{Channel, Heads, Number, Truth, floor};
 use roost::dialect::cursor::Cursor;
 use serde::Deserialize;
@@ -76,7 +77,7 @@ pub(crate) struct Message<'a> {
     to: Option<u64>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-    code: Option<&'a str>,
+    pub(crate) code: Option<&'a str>,
     #[serde(borrow)]
     message: Option<Cow<'a, str>>,
     pub(crate) session: Option<&'a str>,
@@ -126,6 +127,11 @@ impl Book {
     pub(crate) fn owed(&self) -> Option<String> {
         let first = self.requests.front()?;
         Some(format!("{} answers, first to {first:?}", self.requests.len()))
+    }
+
+    /// Whether an answer is owed that needs nobody but the connection's own shard.
+    pub(crate) fn owes_pong(&self) -> bool {
+        self.requests.iter().any(|request| request.kind == Kind::Ping)
     }
 
     /// Whether a message may be the answer to a request.
@@ -206,6 +212,7 @@ impl Book {
         assert_eq!(message.recovered.is_some(), since.is_some(), "`recovered` comes where `since` was");
         let gap = match (since, message.recovered) {
             (Some(since), Some(true)) => {
+                count("recovered");
                 assert_eq!(since, head, "only the head can be recovered without a history");
                 None
             }

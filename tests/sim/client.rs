@@ -4,7 +4,7 @@
 use crate::book::{Book, Kind, Message, News};
 use crate::inbox::{Frame, Inbox};
 use crate::socket::SharedPipe;
-use crate::trace::{Trace, say};
+use crate::trace::{Trace, count, say};
 use crate::truth::{Channel, Truth};
 use fastrand::Rng;
 use roost::clock::{Now, TICK_MS};
@@ -239,10 +239,12 @@ impl Client {
 
     /// After everything has settled nothing is half done.
     pub(crate) fn check_settled(&self, tight_rate: bool) {
+        let who = self.serial;
+        let ending = matches!(self.stage, Stage::Closed(_) | Stage::Refused(_));
+        assert!(!ending || self.stalled, "client {who}: no end comes behind the last word");
         if !self.can_speak() || self.stalled {
             return;
         }
-        let who = self.serial;
         assert_eq!(self.inbox.len(), 0, "client {who}: half a frame");
         assert_eq!(self.book.owed(), None, "client {who} is owed answers");
         assert!(tight_rate || self.pings.is_empty(), "client {who}: the latest ping was not answered");
@@ -257,6 +259,7 @@ impl Client {
         let Some(head) = self.inbox.head() else { return };
         let status: u16 = String::from_utf8_lossy(&head[9..12]).parse().expect("a status");
         say(|| format!("client {} gets {status}", self.serial));
+        count(&format!("status {status}"));
         if status == 101 {
             assert!(!self.manners.bad_head && !self.manners.half_a_head, "a bad request was accepted");
             let protocol = check_switching(&head, &self.key).expect("a good 101");
@@ -309,6 +312,7 @@ impl Client {
         say(|| format!("client {} hears {}", self.serial, short(text)));
         let message: Message<'_> =
             serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        count(message.code.unwrap_or(message.kind));
         if std::mem::take(&mut self.welcome_due) {
             assert_eq!(message.kind, "welcome", "the welcome comes first");
             assert_eq!(message.ping_ms, Some(scene.limits.ping_interval_ms));
@@ -343,6 +347,7 @@ impl Client {
 
     fn closed(&mut self, code: Option<u16>, reason: &str, scene: &Scene<'_>) {
         say(|| format!("client {} hears close {code:?} {reason:?}", self.serial));
+        count(&format!("close {}", code.unwrap_or(0)));
         let Manners { said_close, broke, wild, .. } = self.manners;
         let pipe = self.pipe.borrow();
         let Limits { idle_timeout_ms, ping_interval_ms, .. } = *scene.limits;
@@ -386,6 +391,10 @@ impl Client {
             Stage::Closed(_) | Stage::Refused(_) | Stage::Over => true,
         };
         assert!(excused, "client {}: the stream ended without a word", self.serial);
+        // Whoever ends its side first may still listen.
+        let listens = self.stage == Stage::Open && !wild && broke.is_none() && pipe.took_all();
+        let owed = listens && self.book.owes_pong();
+        assert!(!owed, "client {}: what was asked before the end was not answered", self.serial);
         self.stage = Stage::Over;
         if !self.manners.rude {
             pipe.close();

@@ -67,10 +67,13 @@ pub(crate) struct Faults {
     pub(crate) window: usize,
     /// Clients exceed the rate that they may send at.
     pub(crate) tight_rate: bool,
+    /// So many clients come at once that a turn cannot serve them all.
+    pub(crate) crowd: bool,
 }
 
 impl Faults {
     pub(crate) fn draw(rng: &mut Rng, steps: usize) -> Self {
+        let crowd = rng.u8(..50) == 0;
         Self {
             socket: SocketFaults {
                 would_block: Odds::draw(rng, 3),
@@ -90,8 +93,9 @@ impl Faults {
             bulk: Odds::draw(rng, 40),
             leap: Odds::draw(rng, 20),
             drain_at: (rng.u8(..6) == 0).then(|| rng.usize(..steps)),
-            window: pick(rng, &[1, 60, 700, 5_000, 64 * 1024, 1 << 20]),
+            window: if crowd { 1 << 20 } else { pick(rng, &[1, 60, 700, 5_000, 64 * 1024, 1 << 20]) },
             tight_rate: rng.u8(..8) == 0,
+            crowd,
         }
     }
 }
@@ -113,7 +117,7 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
         ping_interval_ms,
         idle_timeout_ms: ping_interval_ms * 2 + rng.u64(2_000..20_000),
         close_timeout_ms: rng.u64(500..2_500),
-        conns_per_shard_max: if rng.u8(..4) == 0 { rng.usize(1..5) } else { usize::MAX },
+        conns_per_shard_max: if rng.u8(..4) == 0 && !faults.crowd { rng.usize(1..5) } else { usize::MAX },
     }
 }
 

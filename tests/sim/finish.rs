@@ -1,12 +1,13 @@
 //! The end of a world: the faults stop, and everything that was promised must be kept.
 
 use crate::client::{Client, Stage};
-use crate::trace::say;
-use crate::truth::Channel;
+use crate::trace::{count, say};
+use crate::truth::{Channel, floor};
 use crate::world::World;
 use roost::dialect::cursor::Cursor;
 use roost::disconnect::Disconnect;
 use roost::limits::CHANNEL_KEEP_MS;
+use roost::proto::frame::Opcode;
 use roost::shard::mail::{Answer, Question};
 use std::collections::BTreeSet;
 
@@ -19,6 +20,7 @@ impl World {
         self.calm_down();
         self.settle();
         self.check_settled();
+        self.check_drain();
         self.everyone_gets_one_more();
         self.time_is_up();
         self.everyone_leaves();
@@ -40,6 +42,11 @@ impl World {
 
     /// The model and the node agree about everything.
     fn check_settled(&mut self) {
+        self.check_nobody_waits();
+        // A turn moves the clock hand to where it should be by now. What falls due by that must happen first.
+        self.ask(&Question::Counters);
+        self.settle();
+        self.answers.clear();
         let tight_rate = self.has_tight_rate();
         self.clients.iter().for_each(|client| client.check_settled(tight_rate));
         for channel in 0..self.truth.names.len() {
@@ -47,6 +54,32 @@ impl World {
         }
         self.check_gauges();
         self.check_calls();
+    }
+
+    /// Everyone has what anybody knows of, before anything else wakes a shard.
+    fn check_nobody_waits(&self) {
+        for channel in 0..self.truth.names.len() {
+            let heads = self.truth.heads(channel);
+            for client in self.clients.iter().filter(|client| follows(client, channel) && !client.stalled) {
+                let (who, at) = (client.serial, client.book.places()[&channel].at);
+                let head = floor(&heads, at.epoch);
+                assert_eq!(at.offset, head, "client {who} waits for {}", self.truth.names[channel]);
+            }
+        }
+    }
+
+    /// A node that drains has told everyone, and takes nobody.
+    fn check_drain(&mut self) {
+        if self.drain_over_ms.is_some() {
+            let kept =
+                self.clients.iter().find(|client| client.stage.is_open() || client.stage == Stage::Greeting);
+            assert!(kept.is_none(), "a draining node kept {kept:?}");
+            for shard in 0..self.node.len() {
+                let clients = self.clients.len();
+                self.connect_to(shard);
+                assert_eq!(self.clients.len(), clients, "a draining shard takes a connection");
+            }
+        }
     }
 
     fn check_channel(&mut self, channel: Channel) {
@@ -111,8 +144,13 @@ impl World {
     fn time_is_up(&mut self) {
         let limits = self.limits.clone();
         let round_ms = self.round_ms();
+        self.give_signs_of_life();
+        self.a_slow_reader_catches_up();
+        self.give_signs_of_life();
         let slow = self.make_slow_consumer();
         self.clients.iter_mut().for_each(|client| client.pinged = 0);
+        let polite = |client: &&Client| client.can_speak() && !client.stalled && !client.manners.mute;
+        let polite: Vec<u64> = self.clients.iter().filter(polite).map(|client| client.serial).collect();
         self.wait(limits.queue_soft_for_ms + limits.close_timeout_ms + 3 * round_ms + SLACK_MS);
         if let Some(serial) = slow {
             self.check_slow_consumer(serial);
@@ -120,14 +158,58 @@ impl World {
         let all_ms = limits.idle_timeout_ms + limits.handshake_timeout_ms + limits.close_timeout_ms;
         self.wait(all_ms + 4 * round_ms + SLACK_MS);
         for client in &self.clients {
-            let who = client.serial;
+            let (who, stage, manners) = (client.serial, client.stage, client.manners);
             let gone = client.pipe.borrow().server_gone;
-            let polite = client.can_speak() && !client.manners.mute;
-            let expected = polite != gone || client.manners.wild;
-            assert!(expected, "client {who} in {:?}: {:?}", client.stage, client.manners);
-            assert!(!polite || client.pinged > 0, "client {who} was never pinged");
+            let expected = polite.contains(&who) != gone || manners.wild;
+            assert!(expected, "client {who} in {stage:?}: {manners:?}");
+        }
+        for who in polite {
+            let client = self.clients.iter().find(|client| client.serial == who);
+            let pinged = client.is_some_and(|client| client.stage.is_open() && client.pinged > 0);
+            assert!(pinged, "client {who} answers all pings and was not pinged, or not kept");
         }
         self.check_settled();
+    }
+
+    /// Time may have leapt while they waited for their turn.
+    fn give_signs_of_life(&mut self) {
+        for client in self.clients.iter_mut().filter(|client| client.can_speak() && !client.manners.mute) {
+            client.frame(Opcode::Pong, b"alive");
+        }
+        self.settle();
+    }
+
+    /// One client stalls, and reads on in time, but not to the end: it stays below what may be queued for long.
+    fn a_slow_reader_catches_up(&mut self) {
+        let limits = self.limits.clone();
+        // Publications of 1,000 bytes are too coarse for smaller bounds.
+        if limits.queue_soft_bytes < 4_000 || limits.queue_hard_bytes < limits.queue_soft_bytes + 4_000 {
+            return;
+        }
+        let Some(serial) = self.make_slow_consumer() else { return };
+        let mut left = limits.queue_soft_bytes * 5 / 8 + 2_000;
+        while left > 0 {
+            let at = self.place(serial);
+            let count = left.min(self.clients[at].pipe.borrow().down.len());
+            assert!(count > 0, "client {serial} gets nothing although it reads");
+            left -= count;
+            let (clients, mut scene) = self.scene();
+            clients[at].stalled = false;
+            clients[at].read(count, &mut scene);
+            clients[at].stalled = true;
+            self.settle();
+        }
+        for _ in 0..4 {
+            let at = self.place(serial);
+            self.clients[at].frame(Opcode::Pong, b"alive");
+            self.wait(limits.queue_soft_for_ms / 4 + self.round_ms());
+        }
+        let at = self.place(serial);
+        self.clients[at].stalled = false;
+        self.settle();
+        let at = self.place(serial);
+        assert!(self.clients[at].stage.is_open(), "client {serial} had caught up and was cut");
+        count("a slow reader that caught up");
     }
 
     /// One client stops reading, and gets more than it may have queued for long. Returns its serial.
@@ -149,6 +231,12 @@ impl World {
             self.settle();
         }
         Some(serial)
+    }
+
+    /// Where a client is that must still be there.
+    fn place(&self, serial: u64) -> usize {
+        let at = self.clients.iter().position(|client| client.serial == serial);
+        at.unwrap_or_else(|| panic!("client {serial} is gone"))
     }
 
     fn check_slow_consumer(&mut self, serial: u64) {

@@ -15,19 +15,55 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use trace::Telling;
-use world::{STEPS, World};
+use world::World;
 
 /// Worlds in the ordinary run.
 const SEEDS: u64 = 300;
+/// What the ordinary run must show, and how often at least.
+const SHOWN: [&str; 34] = [
+    "status 101",
+    "status 400",
+    "status 404",
+    "status 408",
+    "status 503",
+    "close 0",
+    "close 1000",
+    "close 1001",
+    "close 1002",
+    "close 1003",
+    "close 1007",
+    "close 1008",
+    "close 1009",
+    "close 4003",
+    "close 4004",
+    "welcome",
+    "subscribed",
+    "recovered",
+    "gap",
+    "notification",
+    "unsubscribed",
+    "published",
+    "pong",
+    "already_subscribed",
+    "not_subscribed",
+    "too_many_channels",
+    "forbidden",
+    "overloaded",
+    "rate_limited",
+    "bad_json",
+    "bad_request",
+    "bad_channel",
+    "unknown_type",
+    "a slow reader that caught up",
+];
+const SHOWN_MIN: u64 = 5;
 /// Seeds that found a fault once. They run for ever.
 const FOUND: [u64; 0] = [];
 
 /// Runs a world to its end; returns the hash of all that it said.
 fn run(seed: u64) -> u64 {
     let mut world = World::new(seed);
-    for step in 0..STEPS {
-        world.step(step);
-    }
+    world.run();
     world.finish()
 }
 
@@ -57,8 +93,13 @@ fn every_world_keeps_its_promises() {
     }
     let first = number("SIM_FIRST").unwrap_or(0);
     let seeds = first..first + number("SIM_SEEDS").unwrap_or(SEEDS);
+    let ordinary = (seeds.start, seeds.end) == (0, SEEDS);
     for seed in FOUND.into_iter().chain(seeds) {
         checked(seed);
+    }
+    for what in SHOWN.iter().filter(|_| ordinary) {
+        let count = trace::counted(what);
+        assert!(count >= SHOWN_MIN, "all worlds together show `{what}` {count} times");
     }
 }
 

@@ -91,6 +91,10 @@ impl Client {
         if self.stage == Stage::Echo {
             return self.echo_something(rng);
         }
+        if scene.tight_rate && rng.u8(..30) == 0 {
+            // Twice the burst and more: whoever does not listen to the first refusals.
+            (0..100).for_each(|_| self.ask(Kind::Ping, None, scene.truth));
+        }
         match rng.u8(..40) {
             0..22 => self.ask_about_a_channel(1, rng, scene),
             22..25 => self.ask_about_a_channel(rng.usize(2..8), rng, scene),

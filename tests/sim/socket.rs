@@ -109,6 +109,11 @@ impl Pipe {
         self.down.clear();
     }
 
+    /// Whether everything that the shard wanted to say was taken at once, and nothing lost.
+    pub(crate) fn took_all(&self) -> bool {
+        !self.ever_blocked && !self.lost && !self.reset && !self.client_closed
+    }
+
     pub(crate) fn reset(&mut self) {
         self.reset = true;
         self.edge = true;

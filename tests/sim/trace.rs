@@ -1,7 +1,7 @@
 //! What happened: a hash of all that was said, and, where somebody wants to read it, a line for each event.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 
 /// Lines kept for the report of a failure.
@@ -10,6 +10,7 @@ const LINES_MAX: usize = 120;
 thread_local! {
     static TELLING: Cell<Telling> = const { Cell::new(Telling::Nothing) };
     static LINES: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
+    static COUNTS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What becomes of the lines.
@@ -46,6 +47,19 @@ pub(crate) fn say(line: impl FnOnce() -> String) {
         }),
         Telling::All => println!("{}", line()),
     }
+}
+
+/// Counts something that worlds should show: whatever no world shows is not tested.
+pub(crate) fn count(what: &str) {
+    COUNTS.with_borrow_mut(|counts| match counts.get_mut(what) {
+        Some(count) => *count += 1,
+        None => _ = counts.insert(what.to_owned(), 1),
+    });
+}
+
+/// How often something was counted in this thread.
+pub(crate) fn counted(what: &str) -> u64 {
+    COUNTS.with_borrow(|counts| counts.get(what).copied().unwrap_or(0))
 }
 
 /// A hash of all bytes to clients and of all mail: two runs of one seed must agree in it.

@@ -19,7 +19,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Steps of a world before its faults stop.
-pub(crate) const STEPS: usize = 1_000;
+const STEPS: usize = 1_000;
+/// Steps of a world with a crowd.
+const CROWD_STEPS: usize = 300;
+/// Clients of a crowd.
+const CROWD: usize = 300;
 /// Clients at once.
 const CLIENTS_MAX: usize = 14;
 /// Rounds in which a world without faults comes to rest: byte by byte through the narrowest window takes long.
@@ -57,7 +61,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let faults = Faults::draw(&mut rng, STEPS);
+        let faults = Faults::draw(&mut rng, CROWD_STEPS);
         let limits = draw_limits(&mut rng, &faults);
         say(|| format!("{faults:?}\n{limits:?}"));
         let node = Node::new(&limits, &mut rng);
@@ -88,8 +92,16 @@ impl World {
         }
     }
 
-    /// One thing happens.
-    pub(crate) fn step(&mut self, step: usize) {
+    /// One thing after another happens, until the faults stop.
+    pub(crate) fn run(&mut self) {
+        let steps = if self.faults.crowd { CROWD_STEPS } else { STEPS };
+        for _ in 0..if self.faults.crowd { CROWD } else { 0 } {
+            self.connect_to(0);
+        }
+        (0..steps).for_each(|step| self.step(step));
+    }
+
+    fn step(&mut self, step: usize) {
         if self.faults.drain_at == Some(step) {
             self.drain();
         }
@@ -142,13 +154,17 @@ impl World {
     }
 
     fn connect(&mut self) {
-        if self.clients.len() >= CLIENTS_MAX {
-            return;
+        if self.clients.len() < CLIENTS_MAX {
+            let shard = self.rng.usize(..self.node.len());
+            self.connect_to(shard);
         }
+    }
+
+    /// A client comes to a shard, if that takes it.
+    pub(crate) fn connect_to(&mut self, shard: usize) {
         let socket = if self.rng.u8(..4) == 0 { SocketFaults::default() } else { self.faults.socket };
         let window = if self.rng.u8(..4) == 0 { 1 << 20 } else { self.faults.window };
         let pipe = Pipe::new(socket, window, self.clock.clone(), self.rng.fork());
-        let shard = self.rng.usize(..self.node.len());
         let Ok(token) = self.node.shards[shard].insert(self.now, SimSocket(pipe.clone())) else {
             let connections = self.node.shards[shard].counters().connections;
             let full = connections >= self.limits.conns_per_shard_max as u64;
