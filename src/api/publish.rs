@@ -2,7 +2,7 @@
 
 use super::answers::Reply;
 use crate::dialect::cursor::Cursor;
-use crate::dialect::native::{Code, check_channel, present};
+use crate::dialect::native::{Code, Refused, begins_object, broken, check_channel, present};
 use crate::limits::{PUBLICATION_BYTES_MAX, PUBLISH_CHANNELS_MAX};
 use crate::proto::http::Refusal;
 use serde::Deserialize;
@@ -132,18 +132,17 @@ impl Form {
 
 /// Appends what one object asks for.
 fn read(json: &[u8], publications: &mut Vec<Publication>) -> Result<Form, Refusal> {
-    let bad = |code: Code, message: String| Refusal::new(400, code.label(), message);
     // serde does not look at the bytes of strings that it ignores.
-    let json = simdutf8::compat::from_utf8(json).map_err(|error| bad(Code::BadJson, error.to_string()))?;
-    // serde would take an array for a struct, member by member.
-    if !json.trim_ascii_start().starts_with('{') {
+    let json =
+        simdutf8::compat::from_utf8(json).map_err(|error| Refused::new(Code::BadJson, error.to_string()))?;
+    if !begins_object(json) {
         let message = r#"a publication is an object: {"channel":"…","data":…}"#;
-        return Err(broken(json).unwrap_or_else(|| bad(Code::BadRequest, message.into())));
+        return Err(broken(json).unwrap_or_else(|| Refused::new(Code::BadRequest, message)).into());
     }
     let body: Body<'_> = serde_json::from_str(json)
-        .map_err(|error| broken(json).unwrap_or_else(|| bad(Code::BadRequest, error.to_string())))?;
+        .map_err(|error| broken(json).unwrap_or_else(|| Refused::new(Code::BadRequest, error.to_string())))?;
     let data =
-        body.data.map(RawValue::get).ok_or_else(|| bad(Code::BadRequest, "`data` is missing".into()))?;
+        body.data.map(RawValue::get).ok_or_else(|| Refused::new(Code::BadRequest, "`data` is missing"))?;
     if data.len() > PUBLICATION_BYTES_MAX {
         let message = format!("`data` has {} bytes, at most {PUBLICATION_BYTES_MAX} go out", data.len());
         return Err(Refusal::new(413, "too_large", message));
@@ -154,29 +153,25 @@ fn read(json: &[u8], publications: &mut Vec<Publication>) -> Result<Form, Refusa
             (channels, Form::Many)
         }
         (None, Some(channels)) if channels.is_empty() => {
-            return Err(bad(Code::BadRequest, "`channels` names none".into()));
+            return Err(Refused::new(Code::BadRequest, "`channels` names none").into());
         }
         (None, Some(channels)) => {
             let message = format!("`channels` names {}, it may name {PUBLISH_CHANNELS_MAX}", channels.len());
-            return Err(bad(Code::TooManyChannels, message));
+            return Err(Refused::new(Code::TooManyChannels, message).into());
         }
         (Some(_), Some(_)) | (None, None) => {
-            return Err(bad(Code::BadRequest, "one of `channel` and `channels` says where it goes".into()));
+            return Err(
+                Refused::new(Code::BadRequest, "one of `channel` and `channels` says where it goes").into()
+            );
         }
     };
     for channel in &channels {
         check_channel(channel)
-            .map_err(|refused| bad(refused.code, format!("{channel:?}: {}", refused.message)))?;
+            .map_err(|refused| Refused::new(refused.code, format!("{channel:?}: {}", refused.message)))?;
     }
     let publication = |channel: String| Publication { channel: channel.into(), data: data.into() };
     publications.extend(channels.into_iter().map(publication));
     Ok(form)
-}
-
-/// What is wrong with text that is no JSON. A member of the wrong type ends the reading early: only the whole text tells.
-fn broken(json: &str) -> Option<Refusal> {
-    let error = serde_json::from_str::<&RawValue>(json).err()?;
-    Some(Refusal::new(400, Code::BadJson.label(), error.to_string()))
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn method(head: &Head<'_>, wanted: &'static str) -> Result<(), Refusal> {
 /// Slashes of a name may stand as they are or as `%2F`.
 fn channel(path: &str) -> Result<Arc<str>, Refusal> {
     let name = decode_path(path).ok_or_else(|| Refusal::bad_request("the channel's name is not UTF-8"))?;
-    check_channel(&name).map_err(|refused| Refusal::new(400, refused.code.label(), refused.message))?;
+    check_channel(&name)?;
     Ok((&*name).into())
 }
 

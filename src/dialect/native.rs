@@ -3,6 +3,7 @@
 use super::cursor::Cursor;
 use crate::proto::channel_name::is_valid_channel_name;
 use crate::proto::frame::{Opcode, put_frame};
+use crate::proto::http::Refusal;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -98,6 +99,13 @@ impl Refused {
     }
 }
 
+/// The same over HTTP: 400.
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self::new(400, refused.code.label(), refused.message)
+    }
+}
+
 /// The members that any command may have; unknown ones are ignored.
 #[derive(Deserialize)]
 struct Members<'a> {
@@ -124,16 +132,25 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     Deserialize::deserialize(deserializer).map(Some)
 }
 
+/// Whether JSON can be an object, by its first character: serde would take an array for a struct, member by member.
+pub(crate) fn begins_object(text: &str) -> bool {
+    text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
+}
+
+/// What is wrong with text that is no JSON. A member of the wrong type ends the reading early: only the whole text
+/// tells.
+pub(crate) fn broken(text: &str) -> Option<Refused> {
+    let error = serde_json::from_str::<&RawValue>(text).err()?;
+    Some(Refused::new(Code::BadJson, error.to_string()))
+}
+
 /// Reads one text message.
 #[must_use]
 pub fn parse(text: &str) -> Request<'_> {
-    // serde would take an array for a struct, member by member.
-    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
-        let command = match serde_json::from_str::<&RawValue>(text) {
-            Ok(_) => Err(Refused::new(Code::BadRequest, "a message is a JSON object")),
-            Err(error) => Err(Refused::new(Code::BadJson, error.to_string())),
-        };
-        return Request { command, id: None };
+    if !begins_object(text) {
+        let refused =
+            broken(text).unwrap_or_else(|| Refused::new(Code::BadRequest, "a message is a JSON object"));
+        return Request { command: Err(refused), id: None };
     }
     match serde_json::from_str::<Members<'_>>(text) {
         Ok(members) => Request { id: members.id.map(RawValue::get), command: command(members) },
@@ -187,15 +204,11 @@ pub fn since(since: Option<Cow<'_, str>>) -> Result<Option<Cursor>, Refused> {
 
 /// Tells a wrong member from broken JSON, and still finds the `id`.
 fn refuse<'a>(text: &'a str, error: &serde_json::Error) -> Request<'a> {
-    // A wrong member ends the reading early: only what follows tells whether it was JSON at all.
-    let broken = match error.classify() {
-        Category::Data => serde_json::from_str::<&RawValue>(text).err().map(|error| error.to_string()),
-        Category::Syntax | Category::Eof | Category::Io => Some(error.to_string()),
+    let refused = match error.classify() {
+        Category::Data => broken(text).unwrap_or_else(|| Refused::new(Code::BadRequest, error.to_string())),
+        Category::Syntax | Category::Eof | Category::Io => Refused::new(Code::BadJson, error.to_string()),
     };
-    let command = match broken {
-        Some(message) => Err(Refused::new(Code::BadJson, message)),
-        None => Err(Refused::new(Code::BadRequest, error.to_string())),
-    };
+    let command = Err(refused);
     let id = serde_json::from_str::<OnlyId<'_>>(text).ok().and_then(|only| only.id).map(RawValue::get);
     Request { command, id }
 }

@@ -96,9 +96,8 @@ impl<S: Socket> Shard<S> {
         }
         let mut wanted: Vec<Wanted> = Vec::with_capacity(query.channels.len());
         for (channel, since) in query.channels {
-            let checked = native::check_channel(&channel).and_then(|()| native::since(since.map(Into::into)));
-            let since =
-                checked.map_err(|refused| Refusal::new(400, refused.code.label(), refused.message))?;
+            native::check_channel(&channel)?;
+            let since = native::since(since.map(Into::into))?;
             if wanted.iter().any(|(other, _)| *other == channel) {
                 return Err(Refusal::new(400, "bad_request", format!("channel {channel} is named twice")));
             }
