@@ -37,7 +37,7 @@ pub(super) enum Finished {
 }
 
 impl Call {
-    /// A publish call; `refused` are the publications that did not leave, by index.
+    /// A publish call.
     #[must_use]
     pub(super) fn publish(caller: (usize, u64), due_ms: u64, batch: Batch) -> Self {
         let missing = batch.publications.len();

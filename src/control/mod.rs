@@ -223,7 +223,7 @@ impl Control {
         }
     }
 
-    fn publish(&mut self, now: Now, caller: (usize, u64), due_ms: u64, batch: Batch) {
+    fn publish(&mut self, now: Now, caller: (usize, u64), due_ms: u64, mut batch: Batch) {
         let shards = self.office.shards.len() as u16;
         let names = self.settings.names;
         let owners: Vec<_> = batch.publications.iter().map(|one| names.owner(&one.channel, shards)).collect();
@@ -232,16 +232,20 @@ impl Control {
         if owners.iter().any(|&owner| congested.contains(owner)) {
             return self.reply(now, caller, &Reply::refusal(&overloaded()));
         }
-        let publications = batch.publications.clone();
+        // The answer names channels alone, so the data goes out without a copy.
+        let outgoing: Vec<_> = batch
+            .publications
+            .iter_mut()
+            .map(|publication| (publication.channel.clone(), std::mem::take(&mut publication.data)))
+            .collect();
         let call = Call::publish(caller, due_ms, batch);
         if call.is_complete() {
             return self.finish(now, call);
         }
         let ticket = self.ticket(call);
-        for (index, (publication, owner)) in publications.into_iter().zip(owners).enumerate() {
+        for (index, ((name, data), owner)) in outgoing.into_iter().zip(owners).enumerate() {
             let publisher = Publisher::Call { ticket, index: index as u32 };
-            let mail = Mail::Publish { name: publication.channel, data: publication.data, publisher };
-            self.sender.sort(Parcel::Shard(owner, mail));
+            self.sender.sort(Parcel::Shard(owner, Mail::Publish { name, data, publisher }));
         }
     }
 
