@@ -51,6 +51,4 @@ pub struct Counters {
     pub channels: u64,
     /// Gauge: channels numbered here.
     pub channels_owned: u64,
-    /// Gauge: bytes queued to connections.
-    pub queued_bytes: u64,
 }

@@ -14,11 +14,7 @@ impl<S: Socket> Shard<S> {
         debug_assert!(self.replies.is_empty(), "one connection is served at a time");
         work(self);
         self.send_replies(now, slot);
-        let conn = &mut self.conns[slot];
-        conn.settle();
-        if conn.phase == Phase::Lingering {
-            self.shut_when_written(slot);
-        }
+        self.rest(slot);
     }
 
     /// Writes what waits, as far as it goes.
@@ -35,11 +31,7 @@ impl<S: Socket> Shard<S> {
             }
             Err(_) => return self.stream_ended(slot),
         }
-        let conn = &mut self.conns[slot];
-        conn.settle();
-        if conn.phase == Phase::Lingering {
-            self.shut_when_written(slot);
-        }
+        self.rest(slot);
     }
 
     pub(super) fn send_replies(&mut self, now: Now, slot: u32) {
@@ -94,10 +86,12 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// Behind the last byte goes our FIN.
-    fn shut_when_written(&mut self, slot: u32) {
+    /// Nothing more is written for now: the box goes back, and behind the last byte of all goes our FIN.
+    fn rest(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
-        if conn.queued_bytes() == 0 && conn.socket.shutdown_write().is_err() {
+        conn.settle();
+        let spoken = conn.phase == Phase::Lingering && conn.queued_bytes() == 0;
+        if spoken && conn.socket.shutdown_write().is_err() {
             self.die(slot);
         }
     }
