@@ -85,6 +85,13 @@ pub(super) struct Gathering {
     pub(super) reset: bool,
 }
 
+impl Gathering {
+    /// So many clients, from number 0 on, at the rig's pace.
+    pub(super) fn paced(rig: &Rig, clients: u32) -> Self {
+        Self { clients, first: 0, in_flight_max: Some(rig.in_flight_max), reset: true }
+    }
+}
+
 /// Clients that are connecting, or connected.
 #[derive(Debug)]
 pub(super) struct Crowd<C> {

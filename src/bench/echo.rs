@@ -9,7 +9,9 @@ use super::client::MASK;
 use super::conduct::{Conduct, Desk, Mismatch, Note};
 use super::crowd::{Crowd, Gathering, Rig};
 use super::error::{BenchError, excerpt};
-use super::figures::{Figure, LATENCY_MAX, LATENCY_P50, LATENCY_P99, LATENCY_P999, Measurement, median};
+use super::figures::{
+    CPU_BY_MESSAGE, Figure, LATENCY_MAX, LATENCY_P50, LATENCY_P99, LATENCY_P999, Measurement, median,
+};
 use super::latency::Latencies;
 use super::probe::Cpu;
 use super::target::Target;
@@ -27,25 +29,25 @@ pub(super) struct Load {
 }
 
 const MESSAGES: Figure = median("messages_per_s");
-const CPU: Figure = median("cpu_us_per_message");
-const CPU_USER: Figure = median("cpu_user_us_per_message");
-const CPU_SYSTEM: Figure = median("cpu_system_us_per_message");
 
 /// What this profile yields. Processor time is the server's, and latency goes from a message's write to its echo.
-pub(super) const FIGURES: &[Figure] =
-    &[MESSAGES, CPU, CPU_USER, CPU_SYSTEM, LATENCY_P50, LATENCY_P99, LATENCY_P999, LATENCY_MAX];
+pub(super) const FIGURES: &[Figure] = &[
+    MESSAGES,
+    CPU_BY_MESSAGE[0],
+    CPU_BY_MESSAGE[1],
+    CPU_BY_MESSAGE[2],
+    LATENCY_P50,
+    LATENCY_P99,
+    LATENCY_P999,
+    LATENCY_MAX,
+];
 
 /// Measures one server.
 ///
 /// # Errors
 /// Clients that did not join, or a server whose process cannot be read.
 pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Measurement, BenchError> {
-    let gathering = Gathering {
-        clients: load.connections,
-        first: 0,
-        in_flight_max: Some(rig.in_flight_max),
-        reset: true,
-    };
+    let gathering = Gathering::paced(rig, load.connections);
     let checks = target.checks;
     let conduct = || Echo::new(*load, checks);
     let mut crowd = Crowd::gather(rig, target, gathering, conduct)?.all_joined(rig)?;
@@ -62,11 +64,8 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let messages = (after.delivered - before.delivered) as f64;
     let mut measurement = Measurement::default();
     measurement.set(&MESSAGES, messages / (after.at - before.at).as_secs_f64());
-    if !target.pids.is_empty() && messages > 0.0 {
-        let spent = after.cpu.since(&before.cpu);
-        measurement.set(&CPU, spent.total_us / messages);
-        measurement.set(&CPU_USER, spent.user_us / messages);
-        measurement.set(&CPU_SYSTEM, spent.system_us / messages);
+    if !target.pids.is_empty() {
+        measurement.set_cpu(&CPU_BY_MESSAGE, after.cpu.since(&before.cpu), messages);
     }
     let mut latencies = Latencies::new();
     home.conducts.iter().for_each(|conduct| latencies.merge(&conduct.latencies));

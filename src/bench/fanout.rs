@@ -9,7 +9,7 @@ use super::conduct::{Conduct, Desk, Mismatch, Note};
 use super::crowd::{Crowd, Gathering, Rig};
 use super::error::{BenchError, excerpt};
 use super::figures::{
-    Figure, LATENCY_MAX, LATENCY_P50, LATENCY_P99, LATENCY_P999, Measurement, median, worst,
+    CPU_BY_MESSAGE, Figure, LATENCY_MAX, LATENCY_P50, LATENCY_P99, LATENCY_P999, Measurement, median, worst,
 };
 use super::latency::Latencies;
 use super::payload::{Marker, find_offset};
@@ -41,9 +41,6 @@ impl Load {
 }
 
 const DELIVERIES: Figure = median("deliveries_per_s");
-const CPU: Figure = median("cpu_us_per_message");
-const CPU_USER: Figure = median("cpu_user_us_per_message");
-const CPU_SYSTEM: Figure = median("cpu_system_us_per_message");
 const LOST: Figure = worst("lost");
 const DUPLICATED: Figure = worst("duplicated");
 const REORDERED: Figure = worst("reordered");
@@ -54,9 +51,9 @@ const RSS_GROWTH: Figure = worst("rss_growth_bytes");
 /// What profile `fanout` yields. Processor time is the server's, by delivered message.
 pub(super) const FIGURES: &[Figure] = &[
     DELIVERIES,
-    CPU,
-    CPU_USER,
-    CPU_SYSTEM,
+    CPU_BY_MESSAGE[0],
+    CPU_BY_MESSAGE[1],
+    CPU_BY_MESSAGE[2],
     LATENCY_P50,
     LATENCY_P99,
     LATENCY_P999,
@@ -69,9 +66,9 @@ pub(super) const FIGURES: &[Figure] = &[
 /// What profile `slow` yields: the figures of those who read, what became of those who do not, and the server's memory.
 pub(super) const SLOW_FIGURES: &[Figure] = &[
     DELIVERIES,
-    CPU,
-    CPU_USER,
-    CPU_SYSTEM,
+    CPU_BY_MESSAGE[0],
+    CPU_BY_MESSAGE[1],
+    CPU_BY_MESSAGE[2],
     LATENCY_P50,
     LATENCY_P99,
     LATENCY_P999,
@@ -92,12 +89,7 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let publish = target.publish.as_ref().ok_or_else(|| {
         BenchError::Usage(format!("where is the {} published to? Name it with --publish-url", target.name))
     })?;
-    let gathering = Gathering {
-        clients: load.connections,
-        first: 0,
-        in_flight_max: Some(rig.in_flight_max),
-        reset: true,
-    };
+    let gathering = Gathering::paced(rig, load.connections);
     let checks = target.checks;
     let mut crowd =
         Crowd::gather(rig, target, gathering, || Subscribers::new(*load, checks))?.all_joined(rig)?;
@@ -118,10 +110,8 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let mut measurement = Measurement::default();
     let seconds = total.last_ns.saturating_sub(began_ns) as f64 / 1e9;
     measurement.set(&DELIVERIES, if seconds > 0.0 { total.delivered as f64 / seconds } else { 0.0 });
-    if !target.pids.is_empty() && total.delivered > 0 {
-        measurement.set(&CPU, spent.total_us / total.delivered as f64);
-        measurement.set(&CPU_USER, spent.user_us / total.delivered as f64);
-        measurement.set(&CPU_SYSTEM, spent.system_us / total.delivered as f64);
+    if !target.pids.is_empty() {
+        measurement.set_cpu(&CPU_BY_MESSAGE, spent, total.delivered as f64);
     }
     measurement.set_latencies(&total.latencies);
     let expected = readers * u64::from(load.messages());

@@ -39,6 +39,10 @@ pub(super) const LATENCY_P999: Figure = median("latency_p999_us");
 /// See [`LATENCY_P50`].
 pub(super) const LATENCY_MAX: Figure = median("latency_max_us");
 
+/// Processor time of the server by message, which several profiles share: all of it, user mode, system mode.
+pub(super) const CPU_BY_MESSAGE: [Figure; 3] =
+    [median("cpu_us_per_message"), median("cpu_user_us_per_message"), median("cpu_system_us_per_message")];
+
 /// What one measurement of one server yielded.
 #[derive(Debug, Clone, Default)]
 pub struct Measurement {
@@ -60,6 +64,16 @@ impl Measurement {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
+    }
+
+    /// Sets the three figures of processor time, each by one of `count`; none where there was nothing.
+    pub(super) fn set_cpu(&mut self, figures: &[Figure; 3], spent: super::probe::CpuSpent, count: f64) {
+        if count > 0.0 {
+            let [all, user, system] = figures;
+            self.set(all, spent.total_us / count);
+            self.set(user, spent.user_us / count);
+            self.set(system, spent.system_us / count);
+        }
     }
 
     /// Sets the four latency figures.

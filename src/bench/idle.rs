@@ -65,12 +65,7 @@ pub(super) const FIGURES: &[Figure] = &[
 /// # Errors
 /// Clients that did not join, or a server whose process cannot be read.
 pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Measurement, BenchError> {
-    let gathering = Gathering {
-        clients: load.connections,
-        first: 0,
-        in_flight_max: Some(rig.in_flight_max),
-        reset: true,
-    };
+    let gathering = Gathering::paced(rig, load.connections);
     let (memory, kernel) = (Memory::read(&target.pids)?, KernelMemory::read()?);
     let began = Instant::now();
     let crowd = Crowd::gather(rig, target, gathering, || Idlers::new(load))?;

@@ -43,9 +43,11 @@ pub(super) struct Leave {
 }
 
 const TIME_TO_ALL: Figure = median("time_to_all_ms");
-const CPU: Figure = median("cpu_us_per_connection");
-const CPU_USER: Figure = median("cpu_user_us_per_connection");
-const CPU_SYSTEM: Figure = median("cpu_system_us_per_connection");
+const CPU: [Figure; 3] = [
+    median("cpu_us_per_connection"),
+    median("cpu_user_us_per_connection"),
+    median("cpu_system_us_per_connection"),
+];
 const FAILED: Figure = worst("failed");
 const OVERFLOWS: Figure = worst("listen_overflows");
 const DROPS: Figure = worst("listen_drops");
@@ -59,9 +61,9 @@ const NEWCOMER_MAX: Figure = worst("newcomer_max_us");
 /// the server's. The gap is the longest time between two messages for one of those who stay.
 pub(super) const FIGURES: &[Figure] = &[
     TIME_TO_ALL,
-    CPU,
-    CPU_USER,
-    CPU_SYSTEM,
+    CPU[0],
+    CPU[1],
+    CPU[2],
     LATENCY_P50,
     LATENCY_P99,
     LATENCY_P999,
@@ -136,10 +138,8 @@ fn storm(
     let lost = ListenLosses::read()?;
 
     let joined = crowd.shared.joined.load(Ordering::Acquire);
-    if !target.pids.is_empty() && joined > 0 {
-        measurement.set(&CPU, spent.total_us / joined as f64);
-        measurement.set(&CPU_USER, spent.user_us / joined as f64);
-        measurement.set(&CPU_SYSTEM, spent.system_us / joined as f64);
+    if !target.pids.is_empty() {
+        measurement.set_cpu(&CPU, spent, joined as f64);
     }
     measurement.set(&FAILED, u64::from(load.connections).saturating_sub(joined) as f64);
     measurement.set(&OVERFLOWS, lost.overflows.saturating_sub(losses.overflows) as f64);
@@ -148,8 +148,7 @@ fn storm(
 }
 
 fn gather_stayers(rig: &Rig, leave: &Leave) -> Result<Crowd<Stayers>, BenchError> {
-    let gathering =
-        Gathering { clients: leave.stay, first: 0, in_flight_max: Some(rig.in_flight_max), reset: true };
+    let gathering = Gathering::paced(rig, leave.stay);
     let subscribers = fanout::Load {
         connections: leave.stay,
         rate: leave.rate,
@@ -227,8 +226,7 @@ fn part(
 }
 
 fn gather_newcomers(rig: &Rig, target: &Arc<Target>, leave: &Leave) -> Result<Crowd<Joiners>, BenchError> {
-    let gathering =
-        Gathering { clients: leave.newcomers, first: 0, in_flight_max: Some(rig.in_flight_max), reset: true };
+    let gathering = Gathering::paced(rig, leave.newcomers);
     Crowd::gather(rig, target, gathering, Joiners::new)
 }
 
