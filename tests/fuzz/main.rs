@@ -2,6 +2,7 @@
 
 mod commands;
 mod decoder;
+mod head;
 mod oracle;
 mod rng;
 mod streams;
