@@ -52,7 +52,6 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let conduct = || Echo::new(*load, checks);
     let mut crowd = Crowd::gather(rig, target, gathering, conduct)?.all_joined(rig)?;
 
-    crowd.shared.recording.store(false, Ordering::Relaxed);
     crowd.act(Act::Play);
     rig.pause("ms of warm-up", load.warm_up);
     crowd.shared.recording.store(true, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 //! the moment at which a message was to be published, so a publisher that is held up hides nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,7 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let checks = target.checks;
     let mut crowd =
         Crowd::gather(rig, target, gathering, || Subscribers::new(*load, checks))?.all_joined(rig)?;
+    crowd.shared.recording.store(true, Ordering::Relaxed);
     crowd.act(Act::Play);
     let mut publisher = Publisher::connect(publish)?;
     let memory_before = Memory::read(&target.pids)?;

@@ -68,9 +68,7 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let gathering = Gathering::paced(rig, load.connections);
     let (memory, kernel) = (Memory::read(&target.pids)?, KernelMemory::read()?);
     let began = Instant::now();
-    let crowd = Crowd::gather(rig, target, gathering, || Idlers::new(load))?;
-    crowd.shared.recording.store(false, Ordering::Relaxed);
-    let mut crowd = crowd.all_joined(rig)?;
+    let mut crowd = Crowd::gather(rig, target, gathering, || Idlers::new(load))?.all_joined(rig)?;
 
     let mut measurement = Measurement::default();
     measurement.set(&JOIN, began.elapsed().as_secs_f64());

@@ -158,11 +158,10 @@ fn gather_stayers(rig: &Rig, leave: &Leave) -> Result<Crowd<Stayers>, BenchError
         slow_percent: 0,
     };
     let checks = leave.stay_target.checks;
-    let crowd = Crowd::gather(rig, &leave.stay_target, gathering, || {
+    Crowd::gather(rig, &leave.stay_target, gathering, || {
         Stayers::new(fanout::Subscribers::new(subscribers, checks))
-    })?;
-    crowd.shared.recording.store(false, Ordering::Relaxed);
-    crowd.all_joined(rig)
+    })?
+    .all_joined(rig)
 }
 
 impl Leave {

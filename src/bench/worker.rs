@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) clock: Instant,
     /// An [`Act`].
     act: AtomicU8,
-    /// Whether latencies are recorded now.
+    /// Whether latencies are recorded now; not while the crowd gathers.
     pub(super) recording: AtomicBool,
     /// Clients that joined.
     pub(super) joined: AtomicU64,
@@ -56,7 +56,7 @@ impl Shared {
         Self {
             clock,
             act: AtomicU8::new(Act::Gather as u8),
-            recording: AtomicBool::new(true),
+            recording: AtomicBool::new(false),
             joined: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
