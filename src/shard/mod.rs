@@ -106,6 +106,8 @@ pub struct Shard<S> {
     drain: Option<Drain>,
     /// Joins by now: tells one from another.
     joins: u32,
+    /// Where in the ping interval the latest newcomer was put, in parts of 2³².
+    spread: u32,
     rng: fastrand::Rng,
 }
 
@@ -129,6 +131,7 @@ impl<S: Socket> Shard<S> {
             replies: Vec::new(),
             drain: None,
             joins: 0,
+            spread: rng.u32(..),
             rng,
         }
     }

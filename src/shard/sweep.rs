@@ -36,10 +36,16 @@ impl Hand {
         self.due_ms = self.due_ms.min(due_ms);
     }
 
-    /// The slot that the hand should have reached by now.
+    /// The slot that the hand should have reached by now. A small table is seen in one step.
     fn target(&self, now: Now, slots: usize) -> usize {
         let elapsed_ms = now.mono_ms.saturating_sub(self.began_ms).min(self.period_ms);
-        (slots as u64 * elapsed_ms).div_ceil(self.period_ms) as usize
+        (slots as u64 * elapsed_ms / self.period_ms) as usize + STEP_SLOTS
+    }
+
+    /// Milliseconds from one step to the next: short enough that pings go out as a stream and not in bursts, unless
+    /// there are so few slots that nobody could tell.
+    fn step_ms(&self, slots: usize) -> u64 {
+        (self.period_ms * STEP_SLOTS as u64 / slots.max(1) as u64).clamp(STEP_MS_MIN, TICK_MS)
     }
 }
 
@@ -58,7 +64,7 @@ impl<S: Socket> Shard<S> {
             self.hand = Hand { period_ms, slot: 0, began_ms: now.mono_ms, due_ms: u64::MAX, resting: false };
         }
         let slots = self.conns.slots();
-        let target = self.hand.target(now, slots).min(self.hand.slot + SWEEP_BUDGET);
+        let target = self.hand.target(now, slots).min(slots).min(self.hand.slot + SWEEP_BUDGET);
         while self.hand.slot < target {
             let slot = self.hand.slot as u32;
             self.hand.slot += 1;
@@ -71,7 +77,7 @@ impl<S: Socket> Shard<S> {
         if self.hand.resting {
             Some(self.hand.due_ms.max(now.mono_ms + 1))
         } else {
-            Some(now.mono_ms + TICK_MS)
+            Some(now.mono_ms + self.hand.step_ms(slots))
         }
     }
 
@@ -137,5 +143,9 @@ fn too_slow() -> Refusal {
     Refusal::new(408, "timeout", "the request head did not arrive in time")
 }
 
+/// Slots that the hand looks at in one step at least.
+const STEP_SLOTS: usize = 64;
+/// A step is not shorter than this: each wakes the thread.
+const STEP_MS_MIN: u64 = 50;
 /// The hand goes round at least this often.
 const PERIOD_MS_MAX: u64 = 1000;
