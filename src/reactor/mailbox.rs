@@ -42,6 +42,11 @@ impl<T> Mailbox<T> {
         self.bytes.store(0, Ordering::Relaxed);
     }
 
+    /// Gives back what a busy time made large.
+    pub fn give_back(&self) {
+        self.lock().shrink_to_fit();
+    }
+
     /// Bytes that wait, or a little more.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

@@ -13,7 +13,7 @@ use crate::hub::ShardId;
 use crate::shard::conn_table::Token;
 use crate::shard::mail::{Mail, Parcel, Report};
 use crate::shard::{Next, Readiness, Settings, Shard};
-use crate::sys::memory;
+use crate::sys::allocator;
 use clock::Clock;
 use listener::Listener;
 use mio::event::Event;
@@ -30,10 +30,12 @@ use std::time::Duration;
 pub const MAILBOX: mio::Token = mio::Token(usize::MAX);
 /// The poll's name for the listener.
 const LISTENER: mio::Token = mio::Token(usize::MAX - 1);
-/// A shard that once held this many gives its memory back when the last of them has left.
+/// A shard that once held this many gives its memory back when the last of them has left and it is quiet.
 const GIVE_BACK_CONNS: usize = 1000;
+/// Nothing is due for so long.
+const QUIET: Duration = Duration::from_secs(1);
 /// Events taken from the kernel at once.
-const EVENTS: usize = 1024;
+const EVENTS: usize = 256;
 
 /// One shard, its poll and its listener.
 #[derive(Debug)]
@@ -126,6 +128,13 @@ impl Reactor {
                 self.sender.send();
             }
             timeout = self.timeout(now, next);
+            if self.crowd_left() {
+                if events.is_empty() && timeout.is_none_or(|time| time >= QUIET) {
+                    self.give_back();
+                } else {
+                    timeout = Some(timeout.map_or(QUIET, |time| time.min(QUIET)));
+                }
+            }
         }
     }
 
@@ -185,9 +194,6 @@ impl Reactor {
             self.most = self.most.max(count);
             self.counted = count;
         }
-        if count == 0 && std::mem::take(&mut self.most) >= GIVE_BACK_CONNS {
-            memory::give_back();
-        }
         let full = if self.full { count > most - most / 8 } else { count >= most - most / 32 };
         if full != self.full
             && let Some(listener) = &self.listener
@@ -195,6 +201,21 @@ impl Reactor {
             self.full = full;
             steering.set_full(self.id, full, listener);
         }
+    }
+
+    /// Nobody is left of a crowd, and what it needed is still here.
+    fn crowd_left(&self) -> bool {
+        self.most >= GIVE_BACK_CONNS && self.shard.is_empty()
+    }
+
+    /// It has been quiet since: nothing more of the crowd's is in the mail. What it needed goes back to the host.
+    fn give_back(&mut self) {
+        self.most = 0;
+        self.inbox = Vec::new();
+        self.sender.give_back();
+        self.sender.office().shards[usize::from(self.id.0)].give_back();
+        self.shard.give_back();
+        allocator::give_back();
     }
 
     fn is_over(&self, now: Now) -> bool {

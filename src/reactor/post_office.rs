@@ -74,4 +74,10 @@ impl Sender {
         }
         self.office.control.send(&mut self.reports, 0);
     }
+
+    /// Gives back what a busy time made large: a pile for every receiver, in each of as many senders.
+    pub fn give_back(&mut self) {
+        self.outgoing.iter_mut().for_each(|(pile, _)| pile.shrink_to_fit());
+        self.reports.shrink_to_fit();
+    }
 }

@@ -82,10 +82,6 @@ impl<S: Socket> Shard<S> {
             self.leave_all(now, slot);
             self.conns.remove(slot);
         }
-        if self.conns.is_empty() {
-            // What the last crowd needed is not kept for the next.
-            (self.dead, self.again, self.passes) = Default::default();
-        }
     }
 
     fn leave_all(&mut self, now: Now, slot: u32) {

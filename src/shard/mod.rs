@@ -127,7 +127,9 @@ impl<S: Socket> Shard<S> {
             again: VecDeque::new(),
             passes: VecDeque::new(),
             dead: Vec::new(),
-            receive: vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice(),
+            // Not zeros, which the allocator would promise without having them: what every shard needs is there
+            // before its first client.
+            receive: vec![u8::MAX; RECEIVE_BUFFER_BYTES].into_boxed_slice(),
             replies: Vec::new(),
             drain: None,
             joins: 0,
@@ -205,6 +207,15 @@ impl<S: Socket> Shard<S> {
     /// Notes whose mailbox is over its bound: publications to those are refused until told otherwise.
     pub fn set_congested(&mut self, congested: ShardSet) {
         self.congested = congested;
+    }
+
+    /// Gives back what a crowd that has left made large. What it holds stays.
+    pub fn give_back(&mut self) {
+        self.parcels.shrink_to_fit();
+        self.again.shrink_to_fit();
+        self.passes.shrink_to_fit();
+        self.dead.shrink_to_fit();
+        self.replies.shrink_to_fit();
     }
 
     /// How many connections there are.

@@ -1,7 +1,5 @@
 //! What the host has to give: memory and open files. Must never be asked on a path that a byte takes.
 
-#![allow(unsafe_code)]
-
 use std::fs;
 
 /// Bytes of memory: the host's, or the control group's when that is less (cgroup v2 `memory.max`, v1
@@ -20,13 +18,6 @@ pub fn total_bytes() -> usize {
 pub fn open_files_left() -> usize {
     let text = fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default();
     file_nr_left(&text).unwrap_or(usize::MAX)
-}
-
-/// Gives memory that the allocator keeps for later back to the host. Takes milliseconds after a large node emptied.
-pub fn give_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) takes no pointer, is safe to call from any thread, and touches only pages that hold nothing.
-    let _ = unsafe { libc::malloc_trim(0) };
 }
 
 fn number(path: &str) -> Option<usize> {

@@ -1,9 +1,20 @@
 //! Floor 4: the kernel's own matters: descriptors, listening sockets, signals. The only folder where `unsafe` may stand.
 //! Must never know a connection, a channel or a protocol.
 
+#[cfg(target_env = "gnu")]
+pub mod allocator;
 pub mod descriptors;
 pub mod fd_table;
 pub mod listen;
 pub mod memory;
 pub mod reuseport;
 pub mod signals;
+
+/// Another allocator is left as it is.
+#[cfg(not(target_env = "gnu"))]
+pub mod allocator {
+    /// Sets nothing up.
+    pub fn configure(_cores: usize) {}
+    /// Leaves it to the allocator.
+    pub fn give_back() {}
+}
