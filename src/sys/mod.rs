@@ -5,5 +5,6 @@ pub mod descriptors;
 pub mod fd_table;
 pub mod listen;
 pub mod memory;
+pub mod proc_text;
 pub mod reuseport;
 pub mod signals;

@@ -1,8 +1,10 @@
-//! Figures from the texts of `/proc`, which are arguments here. Must never open a file.
+//! Figures from the texts of `/proc`, which are arguments here: the node reads its own, `roost bench` those of a server.
+//! Must never open a file.
 //! Source of each format: proc(5) and the kernel's Documentation/filesystems/proc.rst.
 
 /// User and system time of `/proc/PID/stat`, in clock ticks of all threads, ended ones included.
-pub(super) fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
+#[must_use]
+pub fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
     // The command's name may hold spaces and brackets; the fields after its last bracket are plain. `utime` is field 14
     // of the line, so the 12th after the name.
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(11);
@@ -10,29 +12,32 @@ pub(super) fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
 }
 
 /// Nanoseconds on a processor, from `/proc/PID/task/TID/schedstat`.
-pub(super) fn schedstat_ns(schedstat: &str) -> Option<u64> {
+#[must_use]
+pub fn schedstat_ns(schedstat: &str) -> Option<u64> {
     schedstat.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The value of `name` in a text of `Name: value kB` lines (`meminfo`, `smaps_rollup`), in bytes.
-pub(super) fn kb_field_bytes(text: &str, name: &str) -> Option<u64> {
+#[must_use]
+pub fn kb_field_bytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// `TCP` of `/proc/net/sockstat`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sockstat {
+pub struct Sockstat {
     /// Sockets that have a hash slot.
-    pub(super) in_use: u64,
+    pub in_use: u64,
     /// Sockets allocated, in whatever state.
-    pub(super) allocated: u64,
+    pub allocated: u64,
     /// Pages of queued data, the unit of `tcp_mem`.
-    pub(super) mem_pages: u64,
+    pub mem_pages: u64,
 }
 
 /// The TCP line of `/proc/net/sockstat`.
-pub(super) fn sockstat_tcp(text: &str) -> Option<Sockstat> {
+#[must_use]
+pub fn sockstat_tcp(text: &str) -> Option<Sockstat> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let value = |name| words.chunks_exact(2).find(|pair| pair[0] == name)?[1].parse().ok();
@@ -40,7 +45,8 @@ pub(super) fn sockstat_tcp(text: &str) -> Option<Sockstat> {
 }
 
 /// A counter of `/proc/net/netstat`, which has the names and the values of a group in two lines with one prefix.
-pub(super) fn netstat_counter(text: &str, group: &str, name: &str) -> Option<u64> {
+#[must_use]
+pub fn netstat_counter(text: &str, group: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(group)?.strip_prefix(':'));
     let (names, values) = (lines.next()?, lines.next()?);
     let at = names.split_ascii_whitespace().position(|found| found == name)?;
@@ -48,7 +54,8 @@ pub(super) fn netstat_counter(text: &str, group: &str, name: &str) -> Option<u64
 }
 
 /// Bytes in use in the caches that a connection takes something from, by `/proc/slabinfo`.
-pub(super) fn socket_slab_bytes(slabinfo: &str) -> u64 {
+#[must_use]
+pub fn socket_slab_bytes(slabinfo: &str) -> u64 {
     let cache_bytes = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let name = words.next()?;
