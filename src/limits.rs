@@ -138,7 +138,7 @@ pub const CONN_MEMORY_BYTES: usize = 4200;
 /// Connections freed in one turn: closing a socket takes the kernel several microseconds.
 pub const FREE_BUDGET: usize = 256;
 /// Connections, channels and queued pieces that a survey of a shard's memory looks at in one turn: each look may miss the
-/// processor's caches, and all of them together take less than a millisecond.
+/// processor's caches, and all of a turn together take a tenth of a millisecond.
 pub const SURVEY_BUDGET: usize = 4096;
 
 /// The bounds that an operator may set, as the shards see them.

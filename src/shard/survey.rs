@@ -2,8 +2,8 @@
 //! one turn, and never change what it looks at.
 //!
 //! It goes through three tables: connections, followed channels, numbered channels. A shard of 20,000 connections with a
-//! channel each is 60,000 looks: 15 turns, a millisecond together, and nobody waits for more than one of them. What moves
-//! meanwhile is counted as it was when the walk came by.
+//! channel each is 60,000 looks: 15 turns, 0.6 ms together with cold caches, and nobody waits for more than one of them.
+//! What moves meanwhile is counted as it was when the walk came by.
 
 use super::Shard;
 use super::conn_table::Token;

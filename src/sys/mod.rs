@@ -3,6 +3,7 @@
 
 pub mod descriptors;
 pub mod fd_table;
+pub mod footprint;
 pub mod listen;
 pub mod memory;
 pub mod proc_text;
