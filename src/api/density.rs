@@ -59,7 +59,8 @@ pub struct Density {
     pub sum: Figure,
     /// RSS less the sum.
     pub unexplained: Option<Figure>,
-    /// Allocated at the end of large tables and never written to: takes addresses and no memory, and is in no part.
+    /// Ends of large tables and buffers, allocated and never written to: they take addresses and no memory, and are in no
+    /// part.
     pub reserved_bytes: u64,
     /// What the kernel takes on top of the process's memory.
     pub kernel: Kernel,

@@ -26,8 +26,8 @@ pub struct Heap {
     pub mailboxes: u64,
     /// Receive buffer, events, work lists of a turn: there whatever the number of connections.
     pub fixed: u64,
-    /// In none of the parts: allocated at the end of large tables and never written to. The kernel has given addresses
-    /// for it, and no memory.
+    /// In none of the parts: the ends of large tables and buffers, allocated and never written to. The kernel has given
+    /// addresses for them, and no memory.
     pub reserved: u64,
 }
 
@@ -62,8 +62,8 @@ impl AddAssign for Heap {
     }
 }
 
-/// A table that grows at its end, in bytes. One that doubles is up to half empty, and the pages behind its last entry
-/// take no memory until something is written there.
+/// A table that is filled from its beginning, in bytes. One that doubles is up to half empty, and the pages behind its
+/// last entry take no memory until something is written there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Up to the end of the page of the last entry that was ever there.

@@ -102,6 +102,8 @@ pub struct Shard<S> {
     dead: Vec<u32>,
     /// The receive buffer of all connections.
     receive: Box<[u8]>,
+    /// The most that one read brought: no more of the receive buffer was ever touched.
+    received_most: usize,
     /// What is to be said to the connection being served.
     replies: Vec<u8>,
     hand: Hand,
@@ -129,6 +131,7 @@ impl<S: Socket> Shard<S> {
             passes: VecDeque::new(),
             dead: Vec::new(),
             receive: vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice(),
+            received_most: 0,
             replies: Vec::new(),
             drain: None,
             survey: None,

@@ -56,6 +56,7 @@ impl<S: Socket> Shard<S> {
                     // that was already announced is not (epoll(7), question 9).
                     let drained = count < receive.len() && !conn.read_closed;
                     self.counters.bytes_received += count as u64;
+                    self.received_most = self.received_most.max(count);
                     self.feed(now, slot, &mut receive[..count]);
                     if drained {
                         return Stop::Drained;

@@ -92,7 +92,9 @@ impl<S: Socket> Shard<S> {
         heap.channels_owned += owned.index_bytes() as u64;
         heap.history += owned.history_bytes() as u64;
         heap.mailboxes += (self.parcels.capacity() * size_of::<Parcel>()) as u64;
-        heap.fixed += self.fixed_bytes() as u64;
+        let receive = Extent::new(self.received_most, self.receive.len(), size_of::<u8>());
+        put(&mut heap.fixed, &mut heap.reserved, receive);
+        heap.fixed += self.list_bytes() as u64;
         let connections = self.conns.len() as u64;
         for ticket in survey.tickets {
             let answer = Answer::Density { connections, heap: Box::new(heap) };
@@ -100,11 +102,12 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn fixed_bytes(&self) -> usize {
-        let lists = self.again.capacity() * size_of::<Token>()
-            + self.passes.capacity() * size_of::<ChannelId>()
-            + self.dead.capacity() * size_of::<u32>();
-        self.receive.len() + self.replies.capacity() + lists
+    /// What a turn keeps for the next one.
+    fn list_bytes(&self) -> usize {
+        let again = self.again.capacity() * size_of::<Token>();
+        let passes = self.passes.capacity() * size_of::<ChannelId>();
+        let dead = self.dead.capacity() * size_of::<u32>();
+        again + passes + dead + self.replies.capacity()
     }
 }
 
