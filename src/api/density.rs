@@ -163,7 +163,9 @@ fn slack(books: Allocator, process: Process, reserved: u64) -> u64 {
 }
 
 impl Figure {
-    fn new(bytes: i64, connections: u64) -> Self {
+    /// Divides `bytes` among `connections`.
+    #[must_use]
+    pub fn new(bytes: i64, connections: u64) -> Self {
         let tenths = (bytes as f64 * 10.0 / connections as f64).round();
         Self { bytes, bytes_per_connection: (connections > 0).then_some(tenths / 10.0) }
     }
