@@ -137,6 +137,9 @@ pub const SILENCE_MS_MAX: u64 = 90_000;
 pub const CONN_MEMORY_BYTES: usize = 4200;
 /// Connections freed in one turn: closing a socket takes the kernel several microseconds.
 pub const FREE_BUDGET: usize = 256;
+/// Connections, channels and queued pieces that a survey of a shard's memory looks at in one turn: each look may miss the
+/// processor's caches, and all of a turn together take a tenth of a millisecond.
+pub const SURVEY_BUDGET: usize = 4096;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -85,8 +85,12 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         let reactor = Reactor::new(settings, poll, listener, office.clone(), clock);
         reactors.push(reactor.map_err(|error| NodeError::System("a shard's poll", error))?);
     }
-    let settings =
-        control::Settings { connections_max: plan.conns_max, drain_over: config.drain_over, names };
+    let settings = control::Settings {
+        connections_max: plan.conns_max,
+        drain_over: config.drain_over,
+        names,
+        ipv6: public_address.is_ipv6(),
+    };
     let control = Control::new(settings, control_poll, api, signals, office, clock)
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
     start(reactors, plan)?;

@@ -244,6 +244,47 @@ fn publish_without_a_node_says_where_it_looked() {
     assert!(err.starts_with(&format!("error: {api}: cannot connect: ")), "{err}");
 }
 
+#[test]
+fn ctl_asks_the_api_and_says_whose_answer_it_does_not_understand() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let mut heads = Vec::new();
+        for (status, body) in [
+            ("200 OK", "{\"connections\":1}\n"),
+            ("200 OK", "{\"connections\":1}\n"),
+            ("404 Not Found", r#"{"error":{"code":"not_found","message":"no such path"}}"#),
+        ] {
+            let (stream, _) = listener.accept().unwrap();
+            let mut head = String::new();
+            let mut reader = BufReader::new(&stream);
+            while !head.ends_with("\r\n\r\n") {
+                assert_ne!(reader.read_line(&mut head).unwrap(), 0);
+            }
+            answer(&stream, status, body);
+            heads.push(head);
+        }
+        heads
+    });
+    let ctl = |more: &[&str]| run(&[&["ctl", "density", "--api", &api], more].concat());
+    assert_eq!(ctl(&["--json"]), (0, "{\"connections\":1}\n".to_owned(), String::new()));
+    let strange =
+        format!("error: {api}: the answer is not what this version knows; --json prints it as it is\n");
+    assert_eq!(ctl(&[]), (1, String::new(), strange));
+    assert_eq!(ctl(&[]), (1, String::new(), format!("error: {api}: not_found: no such path\n")));
+    for head in server.join().unwrap() {
+        assert!(head.starts_with("GET /debug/density HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains(&format!("Host: {api}\r\n")), "{head}");
+    }
+}
+
+#[test]
+fn ctl_without_a_question_is_wrong_usage_and_lists_them() {
+    let (code, out, err) = run(&["ctl"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("density"), "{err}");
+}
+
 /// Accepts one subscriber as `roost.v1`; the second value is the path with its query.
 fn subscriber(listener: &TcpListener) -> (WebSocket<TcpStream>, String) {
     let (stream, _) = listener.accept().unwrap();

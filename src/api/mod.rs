@@ -4,6 +4,7 @@
 
 pub mod answers;
 pub mod channels;
+pub mod density;
 pub mod publish;
 pub mod route;
 

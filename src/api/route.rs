@@ -31,6 +31,8 @@ pub enum Route {
     Ready,
     /// `GET /metrics`.
     Metrics,
+    /// `GET /debug/density`: what memory is spent on.
+    Density,
 }
 
 impl Route {
@@ -56,6 +58,7 @@ impl Route {
             "/healthz" => method(head, "GET").map(|()| Self::Health),
             "/readyz" => method(head, "GET").map(|()| Self::Ready),
             "/metrics" => method(head, "GET").map(|()| Self::Metrics),
+            "/debug/density" => method(head, "GET").map(|()| Self::Density),
             path => {
                 let name = path.strip_prefix("/channels/").ok_or_else(not_found)?;
                 method(head, "GET")?;
@@ -70,13 +73,18 @@ impl Route {
         match self {
             Self::Publish { ndjson: true } => NDJSON_BYTES_MAX,
             Self::Publish { ndjson: false } => PUBLISH_BODY_BYTES_MAX,
-            Self::Channels { .. } | Self::Channel { .. } | Self::Health | Self::Ready | Self::Metrics => 0,
+            Self::Channels { .. }
+            | Self::Channel { .. }
+            | Self::Health
+            | Self::Ready
+            | Self::Metrics
+            | Self::Density => 0,
         }
     }
 }
 
 fn not_found() -> Refusal {
-    let message = "there are /publish, /channels, /channels/{name}, /healthz, /readyz and /metrics here";
+    let message = "there are /publish, /channels, /channels/{name}, /healthz, /readyz, /metrics and /debug/density here";
     Refusal::new(404, "not_found", message)
 }
 
@@ -130,9 +138,11 @@ mod tests {
         assert_eq!(route("GET /channels?prefix=a%3A HTTP/1.1"), Ok(Route::Channels { prefix: "a:".into() }));
         assert_eq!(route("GET /channels/a%2Fb/c HTTP/1.1"), Ok(Route::Channel { name: "a/b/c".into() }));
         assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics));
+        assert_eq!(route("GET /debug/density HTTP/1.1"), Ok(Route::Density));
         for (line, status) in [
             ("GET /publish HTTP/1.1", 405),
             ("POST /metrics HTTP/1.1", 405),
+            ("POST /debug/density HTTP/1.1", 405),
             ("ANNOUNCE /healthz HTTP/1.1", 405),
             ("GET /nothing HTTP/1.1", 404),
             ("GET /channels/a%20b HTTP/1.1", 400),

@@ -17,7 +17,6 @@ pub mod options;
 mod payload;
 mod plan;
 mod probe;
-mod proc_text;
 mod progress;
 mod publisher;
 pub mod report;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::error::BenchError;
-use super::proc_text::{
+use crate::sys::proc_text::{
     Sockstat, kb_field_bytes, netstat_counter, schedstat_ns, socket_slab_bytes, sockstat_tcp, stat_ticks,
 };
 

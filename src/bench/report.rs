@@ -123,7 +123,7 @@ fn said(verdict: &Verdict) -> String {
 }
 
 /// Columns of equal width: the first to the left, numbers to the right, verdicts as they are.
-fn align(cells: &[Vec<String>]) -> String {
+pub(crate) fn align(cells: &[Vec<String>]) -> String {
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| cells.iter().filter_map(|line| line.get(column)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
@@ -146,7 +146,7 @@ fn align(cells: &[Vec<String>]) -> String {
 }
 
 /// A number with as many digits as mean something, and its thousands apart.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let places = match value.abs() {
         _ if value.fract() == 0.0 => 0,
         size if size >= 1000.0 => 0,

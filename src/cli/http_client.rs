@@ -7,6 +7,8 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::config::ApiAddr;
 use crate::limits::{ANSWER_BYTES_MAX, CLIENT_TIMEOUT_MS, HEAD_BYTES_MAX, HEAD_HEADERS_MAX};
 
@@ -46,16 +48,42 @@ impl fmt::Display for HttpError {
     }
 }
 
+impl Answer {
+    /// Why the node refused, in its own words if it gave any.
+    pub(super) fn reason(&self) -> String {
+        match serde_json::from_slice::<Refusal>(&self.body) {
+            Ok(refusal) => format!("{}: {}", refusal.error.code, refusal.error.message),
+            Err(_) => format!("the node answered {} without a reason", self.status),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: Reason,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    code: String,
+    message: String,
+}
+
+/// Gets `path` from the API at `api`.
+pub(super) fn get(api: &ApiAddr, path: &str) -> Result<Answer, HttpError> {
+    call(api, &format!("GET {path}"), "", &[])
+}
+
 /// Posts `body` to `path` of the API at `api`.
 pub(super) fn post(api: &ApiAddr, path: &str, content_type: &str, body: &[u8]) -> Result<Answer, HttpError> {
+    let headers = format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
+    call(api, &format!("POST {path}"), &headers, body)
+}
+
+fn call(api: &ApiAddr, target: &str, headers: &str, body: &[u8]) -> Result<Answer, HttpError> {
     let timeout = Duration::from_millis(CLIENT_TIMEOUT_MS);
-    let head = |host: &str| {
-        format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        )
-    };
+    let head =
+        |host: &str| format!("{target} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n");
     match api {
         ApiAddr::Tcp(addr) => {
             let stream = TcpStream::connect_timeout(addr, timeout).map_err(HttpError::Connect)?;

@@ -6,9 +6,13 @@ use std::io;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use crate::config::{ApiAddr, Options};
 
 mod bench;
+mod ctl;
+mod density;
 mod http_client;
 mod logging;
 mod output;
@@ -40,13 +44,15 @@ pub fn command() -> Command {
 }
 
 fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let Some((name, matches)) = matches.subcommand() else {
-        return output::print(&command().render_help().to_string()).map(drop);
-    };
-    match SUBCOMMANDS.iter().find(|subcommand| (subcommand.command)().get_name() == name) {
-        Some(subcommand) => (subcommand.run)(matches),
-        None => Err(Failure::Usage(format!("there is no subcommand `{name}`"))),
-    }
+    dispatch(&SUBCOMMANDS, matches)
+        .unwrap_or_else(|| output::print(&command().render_help().to_string()).map(drop))
+}
+
+/// Runs the subcommand that `matches` names. None where they name none: clap knows of no others.
+fn dispatch(subcommands: &[Subcommand], matches: &ArgMatches) -> Option<Result<(), Failure>> {
+    let (name, matches) = matches.subcommand()?;
+    let found = subcommands.iter().find(|subcommand| (subcommand.command)().get_name() == name)?;
+    Some((found.run)(matches))
 }
 
 /// What each file of a subcommand offers.
@@ -116,11 +122,26 @@ where
     }
 }
 
-const SUBCOMMANDS: [Subcommand; 4] = [
+/// The option that names a node's API.
+fn api_arg() -> Arg {
+    Arg::new("api")
+        .long("api")
+        .value_name("ADDR")
+        .value_parser(value_parser!(ApiAddr))
+        .help("API listener of the node, or unix:PATH [env: ROOST_API] [default: 127.0.0.1:8081]")
+}
+
+/// The API that [`api_arg`], the variable or the default names.
+fn api_address(matches: &ArgMatches) -> Result<ApiAddr, Failure> {
+    Ok(flag_or_variable(matches, "api", "ROOST_API")?.unwrap_or_else(|| Options::default().api))
+}
+
+const SUBCOMMANDS: [Subcommand; 5] = [
     Subcommand { command: serve::command, run: serve::run },
     Subcommand { command: publish::command, run: publish::run },
     Subcommand { command: tail::command, run: tail::run },
     Subcommand { command: bench::command, run: bench::run },
+    Subcommand { command: ctl::command, run: ctl::run },
 ];
 
 const QUICK_START: &str = "\

@@ -2,13 +2,12 @@
 
 use std::io::Read;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::http_client::{Answer, post};
-use super::{Failure, flag_or_variable, output};
-use crate::config::{ApiAddr, Options};
+use super::{Failure, api_address, api_arg, output};
 use crate::limits::STDIN_BYTES_MAX;
 
 pub(super) fn command() -> Command {
@@ -22,18 +21,12 @@ pub(super) fn command() -> Command {
                 .allow_negative_numbers(true)
                 .help("What to publish, passed on byte for byte; - reads one JSON value from standard input"),
         )
-        .arg(
-            Arg::new("api")
-                .long("api")
-                .value_name("ADDR")
-                .value_parser(value_parser!(ApiAddr))
-                .help("API listener of the node, or unix:PATH [env: ROOST_API] [default: 127.0.0.1:8081]"),
-        )
+        .arg(api_arg())
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
-    let api = flag_or_variable(matches, "api", "ROOST_API")?.unwrap_or_else(|| Options::default().api);
+    let api = api_address(matches)?;
     let body = call_body(&text("channel"), &read_json(text("json"))?)?;
     let answer = post(&api, "/publish", "application/json", body.as_bytes())
         .map_err(|error| Failure::Refused(format!("{api}: {error}")))?;
@@ -67,10 +60,7 @@ fn cursor(answer: &Answer) -> Result<String, Failure> {
     {
         return Ok(published.cursor);
     }
-    Err(Failure::Refused(match serde_json::from_slice::<Refusal>(&answer.body) {
-        Ok(refusal) => format!("{}: {}", refusal.error.code, refusal.error.message),
-        Err(_) => format!("the node answered {} without a reason", answer.status),
-    }))
+    Err(Failure::Refused(answer.reason()))
 }
 
 #[derive(Serialize)]
@@ -82,17 +72,6 @@ struct Call<'a> {
 #[derive(Deserialize)]
 struct Published {
     cursor: String,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    error: Reason,
-}
-
-#[derive(Deserialize)]
-struct Reason {
-    code: String,
-    message: String,
 }
 
 #[cfg(test)]

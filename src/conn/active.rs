@@ -29,4 +29,10 @@ impl Active {
     pub fn is_idle(&self) -> bool {
         self.head.is_empty() && self.decoder.is_idle() && self.out.is_empty() && self.discarded == 0
     }
+
+    /// Bytes on the heap: the box and what was begun in it, without the queue, which tells of itself.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.head.capacity() + self.decoder.heap_bytes()
+    }
 }

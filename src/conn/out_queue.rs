@@ -3,6 +3,7 @@
 
 use super::socket::Socket;
 use crate::limits::WRITE_CHUNKS_MAX;
+use crate::metrics::heap::share_bytes;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -57,6 +58,22 @@ impl OutQueue {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Pieces that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Bytes on the heap; of shared ones, this queue's part. Looks at every piece.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let of_chunk = |chunk: &Chunk| match &chunk.bytes {
+            Bytes::Shared(bytes) => share_bytes(bytes),
+            Bytes::Owned(bytes) => bytes.capacity(),
+        };
+        self.chunks.capacity() * size_of::<Chunk>() + self.chunks.iter().map(of_chunk).sum::<usize>()
     }
 
     /// Appends shared bytes from `start` on, without copying them.
@@ -212,6 +229,20 @@ mod tests {
             assert_eq!(drained(&mut queue, room), expected, "room {room}");
             assert_eq!(queue.bytes(), 0);
         }
+    }
+
+    #[test]
+    fn queues_that_share_bytes_count_them_once() {
+        let shared: Arc<[u8]> = vec![0; 1000].into();
+        let mut queues = [OutQueue::default(), OutQueue::default()];
+        for queue in &mut queues {
+            queue.push_shared(shared.clone(), 10);
+        }
+        drop(shared);
+        queues[0].push_owned(Vec::with_capacity(50));
+        let chunks = queues.iter().map(|queue| queue.chunks.capacity() * size_of::<Chunk>()).sum::<usize>();
+        let bytes = queues.iter().map(OutQueue::heap_bytes).sum::<usize>();
+        assert_eq!(bytes, chunks + 50 + 1000 + 16);
     }
 
     #[test]

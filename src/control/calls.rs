@@ -5,6 +5,7 @@ use crate::api::channels::Gathered;
 use crate::api::publish::{Batch, Outcome};
 use crate::dialect::cursor::Cursor;
 use crate::metrics::Counters;
+use crate::metrics::heap::Heap;
 use crate::proto::http::Refusal;
 use crate::shard::mail::Answer;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ enum Kind {
     Publish { batch: Batch, outcomes: Vec<Option<Outcome>> },
     Counters { shards: Vec<Option<Box<Counters>>> },
     Channels { gathered: Gathered, single: Option<Arc<str>> },
+    Density { connections: u64, heap: Heap },
 }
 
 /// What a finished call says.
@@ -34,6 +36,8 @@ pub(super) enum Finished {
     Reply(Reply),
     /// The shards' counters, in order; None where one did not answer in time.
     Counters(Vec<Option<Box<Counters>>>),
+    /// The shards' connections and heap, summed.
+    Density(u64, Heap),
 }
 
 impl Call {
@@ -64,6 +68,12 @@ impl Call {
         Self { caller, due_ms, missing: shards, kind }
     }
 
+    /// A look at what memory is spent on, by the shards and by the control thread itself.
+    #[must_use]
+    pub(super) fn density(caller: (usize, u64), due_ms: u64, shards: usize, own: Heap) -> Self {
+        Self { caller, due_ms, missing: shards, kind: Kind::Density { connections: 0, heap: own } }
+    }
+
     /// Whether everything is there.
     #[must_use]
     pub(super) fn is_complete(&self) -> bool {
@@ -86,7 +96,14 @@ impl Call {
             (Kind::Channels { gathered, .. }, Answer::Channels { channels, truncated }) => {
                 gathered.add(channels, truncated);
             }
-            (Kind::Publish { .. } | Kind::Counters { .. } | Kind::Channels { .. }, _) => {
+            (Kind::Density { connections, heap }, Answer::Density { connections: more, heap: theirs }) => {
+                *connections += more;
+                *heap += *theirs;
+            }
+            (
+                Kind::Publish { .. } | Kind::Counters { .. } | Kind::Channels { .. } | Kind::Density { .. },
+                _,
+            ) => {
                 unreachable!("an answer to another question")
             }
         }
@@ -104,7 +121,10 @@ impl Call {
                 Finished::Reply(batch.reply(&outcomes))
             }
             Kind::Counters { shards } => Finished::Counters(shards),
-            Kind::Channels { .. } if !complete => Finished::Reply(Reply::refusal(&silent())),
+            Kind::Channels { .. } | Kind::Density { .. } if !complete => {
+                Finished::Reply(Reply::refusal(&silent()))
+            }
+            Kind::Density { connections, heap } => Finished::Density(connections, heap),
             Kind::Channels { gathered, single: Some(name) } => Finished::Reply(gathered.single(&name)),
             Kind::Channels { gathered, single: None } => Finished::Reply(gathered.list()),
         }

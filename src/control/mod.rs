@@ -7,17 +7,20 @@ mod stream;
 
 pub use stream::{Listener, Stream};
 
+use crate::api::density::{Density, Measured};
 use crate::api::publish::Batch;
 use crate::api::{Reply, Route};
 use crate::clock::Now;
 use crate::hub::ShardId;
 use crate::hub::names::Names;
 use crate::limits::{API_BUDGET_REQUESTS, API_CONNS_MAX, CALL_TIMEOUT_MS};
+use crate::metrics::heap::Heap;
 use crate::metrics::text::{self, Snapshot};
 use crate::proto::http::Refusal;
 use crate::reactor::clock::Clock;
 use crate::reactor::post_office::{PostOffice, Sender};
 use crate::shard::mail::{Mail, Parcel, Publisher, Question, Report};
+use crate::sys::footprint;
 use crate::sys::signals::Signals;
 use calls::{Call, Finished, overloaded};
 use conn::{ApiConn, Fate, Request};
@@ -44,6 +47,8 @@ pub struct Settings {
     pub drain_over: Duration,
     /// Says who owns a channel.
     pub names: Names,
+    /// Whether clients come over IPv6: the kernel's sockets are of another kind then.
+    pub ipv6: bool,
 }
 
 /// The control thread.
@@ -67,6 +72,8 @@ pub struct Control {
     /// Shards that are not done with a drain.
     running: usize,
     inbox: Vec<Report>,
+    /// Bytes of the process that were resident when it began to serve.
+    rss_at_start: Option<u64>,
 }
 
 impl Control {
@@ -101,6 +108,7 @@ impl Control {
             again: Vec::new(),
             running,
             inbox: Vec::new(),
+            rss_at_start: None,
         })
     }
 
@@ -110,6 +118,7 @@ impl Control {
     /// When the poll fails, which leaves nothing to go on with.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
+        self.rss_at_start = footprint::process().map(|process| process.rss);
         // Clients may have come while the node was being put together.
         self.accept(self.clock.now());
         while self.running > 0 {
@@ -209,6 +218,12 @@ impl Control {
                 self.ask(call, &Question::Channel(name));
             }
             Route::Metrics => self.ask(Call::counters(caller, due_ms, shards), &Question::Counters),
+            Route::Density => {
+                let mailboxes = self.sender.heap_bytes() + self.office.control.heap_bytes();
+                let own = Heap { mailboxes: mailboxes as u64, ..Heap::default() };
+                let call = Call::density(caller, due_ms, shards, own);
+                self.ask(call, &Question::Density(Box::default()));
+            }
             Route::Health => self.reply(now, caller, &Reply::text(200, "ok")),
             Route::Ready if self.draining => self.reply(now, caller, &Reply::refusal(&draining())),
             Route::Ready => self.reply(now, caller, &Reply::text(200, "ready")),
@@ -292,6 +307,7 @@ impl Control {
         let reply = match call.finish() {
             Finished::Reply(reply) => reply,
             Finished::Counters(shards) => self.metrics(shards),
+            Finished::Density(connections, heap) => self.density(connections, heap),
         };
         self.reply(now, caller, &reply);
     }
@@ -309,6 +325,20 @@ impl Control {
             Snapshot { shards, connections_max, api_requests: self.requests, ready: !self.draining };
         let body = text::render(snapshot).into_bytes();
         Reply { status: 200, content_type: text::CONTENT_TYPE, body, header: None }
+    }
+
+    fn density(&self, connections: u64, heap: Heap) -> Reply {
+        let measured = Measured {
+            shards: self.office.shards.len() as u64,
+            connections,
+            heap,
+            process: footprint::process(),
+            rss_at_start: self.rss_at_start,
+            allocator: footprint::allocator(),
+            socket: footprint::socket_objects(self.settings.ipv6),
+            tcp: footprint::tcp(),
+        };
+        Density::new(&measured).reply()
     }
 
     /// Answers a call; a caller that is gone gets nothing.

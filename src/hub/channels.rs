@@ -4,6 +4,7 @@ use super::names::{NameTable, Names};
 use super::subscribers::Subscribers;
 use crate::conn::subscriptions::ChannelId;
 use crate::dialect::cursor::Cursor;
+use crate::metrics::heap::{Extent, slot_bytes};
 use slab::Slab;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct ChannelPart {
 pub struct Channels {
     table: NameTable,
     channels: Slab<Channel>,
+    /// One past the highest place that was ever taken.
+    slots: usize,
     subscriptions: usize,
 }
 
@@ -41,7 +44,7 @@ impl Channels {
     /// No channels.
     #[must_use]
     pub fn new(names: Names) -> Self {
-        Self { table: NameTable::new(names), channels: Slab::new(), subscriptions: 0 }
+        Self { table: NameTable::new(names), channels: Slab::new(), slots: 0, subscriptions: 0 }
     }
 
     /// How many channels there are.
@@ -122,6 +125,7 @@ impl Channels {
         self.table.shrink(|id| &self.channels[id as usize].name);
         if self.channels.is_empty() {
             self.channels.shrink_to_fit();
+            self.slots = 0;
         }
         Some(name)
     }
@@ -131,12 +135,37 @@ impl Channels {
         self.channels.iter().map(|(_, channel)| channel)
     }
 
+    /// Places to visit for all channels to be seen.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// The channel in a place, if the place is taken.
+    #[must_use]
+    pub fn in_slot(&self, slot: usize) -> Option<&Channel> {
+        self.channels.get(slot)
+    }
+
+    /// The table's memory, without what the channels in it own.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        Extent::new(self.slots, self.channels.capacity(), slot_bytes::<Channel>())
+    }
+
+    /// Bytes on the heap of the hashes that find a channel by its name.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        self.table.heap_bytes()
+    }
+
     fn insert(&mut self, name: &str) -> ChannelId {
         let id = self.channels.insert(Channel {
             name: name.into(),
             joining: 0,
             subscribers: Subscribers::default(),
         }) as u32;
+        self.slots = self.slots.max(id as usize + 1);
         self.table.insert(name, id, |id| &self.channels[id as usize].name);
         ChannelId(id)
     }

@@ -7,6 +7,7 @@ use super::publication::Publication;
 use crate::clock::{Now, Tick};
 use crate::dialect::cursor::{Cursor, Epoch};
 use crate::limits::{CHANNEL_KEEP_MS, OWNED_CHANNELS_MAX, SHARDS_MAX};
+use crate::metrics::heap::{Extent, slot_bytes};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ struct OwnedChannel {
 pub struct Owned {
     table: NameTable,
     channels: Slab<OwnedChannel>,
+    /// One past the highest place that was ever taken.
+    slots: usize,
     /// The epoch of channels that are numbered from now on. It changes whenever a numbering is forgotten, so that
     /// no cursor of it can be mistaken for one of a later numbering.
     epoch: Epoch,
@@ -100,7 +103,13 @@ impl Owned {
     #[must_use]
     pub fn new(names: Names, epoch: u64) -> Self {
         let epoch = Epoch(epoch % EPOCH_LIMIT);
-        Self { table: NameTable::new(names), channels: Slab::new(), epoch, expiring: VecDeque::new() }
+        Self {
+            table: NameTable::new(names),
+            channels: Slab::new(),
+            slots: 0,
+            epoch,
+            expiring: VecDeque::new(),
+        }
     }
 
     /// How many channels there are.
@@ -180,6 +189,36 @@ impl Owned {
             .map(|(_, channel)| (&channel.name, Cursor { epoch: channel.epoch, offset: channel.offset }))
     }
 
+    /// Places to visit for all channels to be seen.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// The name of the channel in a place, if the place is taken.
+    #[must_use]
+    pub fn name_in_slot(&self, slot: usize) -> Option<&Arc<str>> {
+        self.channels.get(slot).map(|channel| &channel.name)
+    }
+
+    /// The table's memory, without the names.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        Extent::new(self.slots, self.channels.capacity(), slot_bytes::<OwnedChannel>())
+    }
+
+    /// Bytes on the heap of the hashes that find a channel by its name, and of the queue of those that may be forgotten.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        self.table.heap_bytes() + self.expiring.capacity() * size_of::<u32>()
+    }
+
+    /// Bytes on the heap of publications kept for those who come back: none are.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        0
+    }
+
     /// Forgets up to `budget` channels that nobody followed or published to for [`CHANNEL_KEEP_MS`]. Returns when
     /// there may be more to do, in milliseconds since the node started.
     pub fn sweep(&mut self, now: Now, budget: usize) -> Option<u64> {
@@ -217,6 +256,7 @@ impl Owned {
             touched: now.tick(),
             expiring: false,
         }) as u32;
+        self.slots = self.slots.max(id as usize + 1);
         self.table.insert(&name, id, |id| &self.channels[id as usize].name);
         id
     }
@@ -236,6 +276,7 @@ impl Owned {
         self.table.shrink(|id| &self.channels[id as usize].name);
         if self.channels.is_empty() {
             self.channels.shrink_to_fit();
+            self.slots = 0;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A publication: encoded once, then shared by every shard and every queue. Must never be changed once made.
 
+use crate::metrics::heap::share_bytes;
 use crate::proto::frame::{HEADER_BYTES_MAX, Opcode, put_header};
 use std::io::Write;
 use std::sync::Arc;
@@ -38,6 +39,12 @@ impl Publication {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frame.len()
+    }
+
+    /// This holder's part of the frame and of the name, in bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        share_bytes(&self.frame) + share_bytes(&self.channel)
     }
 }
 

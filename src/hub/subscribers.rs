@@ -13,6 +13,7 @@
 
 use super::publication::Publication;
 use crate::limits::BATCH_BYTES_MAX;
+use crate::metrics::heap::{Extent, share_bytes};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -172,11 +173,25 @@ impl Subscribers {
         self.list.iter().map(|subscriber| subscriber.slot)
     }
 
-    /// Bytes on the heap.
+    /// The list's memory.
     #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        let fanout = self.fanout.as_ref().map_or(0, |_| size_of::<Fanout>());
-        self.list.capacity() * size_of::<Subscriber>() + fanout
+    pub fn extent(&self) -> Extent {
+        Extent::new(self.list.len(), self.list.capacity(), size_of::<Subscriber>())
+    }
+
+    /// Publications on their way to those on the list.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.fanout.as_ref().map_or(0, |fanout| fanout.queue.len())
+    }
+
+    /// Bytes on the heap of what is on its way; of shared ones, this channel's part. Looks at every publication.
+    #[must_use]
+    pub fn fanout_bytes(&self) -> usize {
+        let Some(fanout) = &self.fanout else { return 0 };
+        let waiting = fanout.queue.iter().map(Publication::heap_bytes).sum::<usize>();
+        let queue = fanout.queue.capacity() * size_of::<Publication>() + waiting;
+        size_of::<Fanout>() + fanout.batch.as_ref().map_or(0, Batch::heap_bytes) + queue
     }
 }
 
@@ -212,6 +227,10 @@ impl Batch {
             Ok(past) if past < self.ends.len() => Some(self.ends[past - 1] as usize),
             Ok(_) => None,
         }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        share_bytes(&self.bytes) + self.ends.capacity() * size_of::<u32>()
     }
 
     /// How many publications lie behind `start`, which is where one of them begins.
@@ -357,7 +376,8 @@ mod tests {
         }
         assert_eq!(sizes.iter().sum::<usize>(), count);
         assert!(sizes.len() <= 5, "{sizes:?}");
-        assert_eq!(subscribers.heap_bytes(), size_of::<Subscriber>());
+        assert_eq!(subscribers.extent().touched, size_of::<Subscriber>() as u64);
+        assert_eq!((subscribers.waiting(), subscribers.fanout_bytes()), (0, 0));
     }
 
     #[test]

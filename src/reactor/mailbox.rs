@@ -52,6 +52,11 @@ impl<T> Mailbox<T> {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes on the heap of the queue itself, without what its mail points to.
+    pub fn heap_bytes(&self) -> usize {
+        self.lock().capacity() * size_of::<T>()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
         // Appending and swapping leave nothing half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)

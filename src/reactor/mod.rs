@@ -10,8 +10,9 @@ mod tcp;
 
 use crate::clock::Now;
 use crate::hub::ShardId;
+use crate::metrics::heap::Heap;
 use crate::shard::conn_table::Token;
-use crate::shard::mail::{Mail, Parcel, Report};
+use crate::shard::mail::{Mail, Parcel, Question, Report};
 use crate::shard::{Next, Readiness, Settings, Shard};
 use crate::sys::allocator;
 use clock::Clock;
@@ -156,13 +157,24 @@ impl Reactor {
     fn open_mail(&mut self, now: Now) {
         let mut inbox = std::mem::take(&mut self.inbox);
         self.sender.office().shards[usize::from(self.id.0)].take(&mut inbox);
-        for mail in inbox.drain(..) {
+        let inbox_bytes = inbox.capacity() * size_of::<Mail>();
+        for mut mail in inbox.drain(..) {
             if let Mail::Drain { over_ms } = mail {
                 self.leave_at_ms = Some(now.mono_ms + over_ms);
+            } else if let Mail::Ask { question: Question::Density(around), .. } = &mut mail {
+                **around = self.heap(inbox_bytes);
             }
             self.shard.mail(now, mail);
         }
         self.inbox = inbox;
+    }
+
+    /// What it owns beside the shard.
+    fn heap(&self, inbox_bytes: usize) -> Heap {
+        let mailbox = &self.sender.office().shards[usize::from(self.id.0)];
+        let mailboxes = inbox_bytes + mailbox.heap_bytes() + self.sender.heap_bytes();
+        let fixed = EVENTS * size_of::<Event>();
+        Heap { mailboxes: mailboxes as u64, fixed: fixed as u64, ..Heap::default() }
     }
 
     fn turn(&mut self, now: Now) -> Next {

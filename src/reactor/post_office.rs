@@ -55,6 +55,14 @@ impl Sender {
         &self.office
     }
 
+    /// Bytes on the heap of the piles themselves, without what their mail points to.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let piles: usize = self.outgoing.iter().map(|(pile, _)| pile.capacity()).sum();
+        let table = self.outgoing.capacity() * size_of::<(Vec<Mail>, usize)>();
+        table + piles * size_of::<Mail>() + self.reports.capacity() * size_of::<Report>()
+    }
+
     /// Puts a parcel on the right pile.
     pub fn sort(&mut self, parcel: Parcel) {
         match parcel {

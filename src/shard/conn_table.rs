@@ -2,6 +2,7 @@
 
 use crate::clock::Now;
 use crate::conn::Conn;
+use crate::metrics::heap::{Extent, slot_bytes};
 use slab::Slab;
 use std::ops::{Index, IndexMut};
 
@@ -100,10 +101,10 @@ impl<S> ConnTable<S> {
         }
     }
 
-    /// Bytes of the slab.
+    /// The slab's memory.
     #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        self.slab.capacity() * size_of::<Conn<S>>()
+    pub fn extent(&self) -> Extent {
+        Extent::new(self.slots, self.slab.capacity(), slot_bytes::<Conn<S>>())
     }
 }
 

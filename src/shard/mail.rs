@@ -9,6 +9,7 @@ use crate::hub::channels::ChannelPart;
 use crate::hub::owned::Joined;
 use crate::hub::publication::Publication;
 use crate::metrics::Counters;
+use crate::metrics::heap::Heap;
 use std::sync::Arc;
 
 /// A connection, wherever it lives. A stale key finds nothing.
@@ -144,6 +145,8 @@ pub enum Question {
         /// The beginning.
         prefix: Arc<str>,
     },
+    /// What its memory is spent on. The reactor puts in what it owns beside the shard before it hands the question over.
+    Density(Box<Heap>),
 }
 
 /// To the control thread.
@@ -185,6 +188,13 @@ pub enum Answer {
         channels: Vec<ChannelPart>,
         /// There are more than [`crate::limits::CHANNELS_LISTED_MAX`].
         truncated: bool,
+    },
+    /// What its memory is spent on.
+    Density {
+        /// Its connections.
+        connections: u64,
+        /// The bytes.
+        heap: Box<Heap>,
     },
 }
 

@@ -15,6 +15,7 @@ mod drain;
 mod pass;
 mod post;
 mod read;
+mod survey;
 mod sweep;
 mod upgrade;
 mod view;
@@ -34,6 +35,7 @@ use conn_table::{ConnTable, Token};
 use drain::Drain;
 use mail::Parcel;
 use std::collections::VecDeque;
+use survey::Survey;
 use sweep::Hand;
 
 /// What a shard is told once.
@@ -104,6 +106,7 @@ pub struct Shard<S> {
     replies: Vec<u8>,
     hand: Hand,
     drain: Option<Drain>,
+    survey: Option<Box<Survey>>,
     /// Joins by now: tells one from another.
     joins: u32,
     /// Where in the ping interval the latest newcomer was put, in parts of 2³².
@@ -132,6 +135,7 @@ impl<S: Socket> Shard<S> {
             receive: vec![u8::MAX; RECEIVE_BUFFER_BYTES].into_boxed_slice(),
             replies: Vec::new(),
             drain: None,
+            survey: None,
             joins: 0,
             spread: rng.u32(..),
             rng,
@@ -190,7 +194,9 @@ impl<S: Socket> Shard<S> {
         let sweep_at = self.sweep(now);
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
         self.free_dead(now);
-        if draining || !self.again.is_empty() || !self.passes.is_empty() || !self.dead.is_empty() {
+        let surveying = self.survey_step();
+        if draining || surveying || !self.again.is_empty() || !self.passes.is_empty() || !self.dead.is_empty()
+        {
             return Next::Now;
         }
         match sweep_at.into_iter().chain(expiry_at).min() {

@@ -41,14 +41,7 @@ impl<S: Socket> Shard<S> {
                 });
             }
             Mail::Publication(publication) => self.deliver(publication),
-            Mail::Ask { ticket, question } => {
-                let answer = self.answer(question);
-                self.parcels.push(Parcel::Control(Report::Answer {
-                    ticket,
-                    shard: self.settings.id,
-                    answer,
-                }));
-            }
+            Mail::Ask { ticket, question } => self.questioned(ticket, question),
             Mail::Drain { over_ms } => self.drain = Some(Drain::new(over_ms)),
         }
     }

@@ -1,7 +1,7 @@
-//! What the control thread may see of a shard. Must never change anything.
+//! What the control thread may see of a shard. Must never change anything that a client could tell.
 
 use super::Shard;
-use super::mail::{Answer, Question};
+use super::mail::{Answer, Parcel, Question, Report};
 use crate::conn::socket::Socket;
 use crate::hub::channels::ChannelPart;
 use crate::limits::CHANNELS_LISTED_MAX;
@@ -10,12 +10,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl<S: Socket> Shard<S> {
-    pub(super) fn answer(&self, question: Question) -> Answer {
-        match question {
+    /// Answers at once what takes one look, and sets out for what takes a walk.
+    pub(super) fn questioned(&mut self, ticket: u64, question: Question) {
+        let answer = match question {
             Question::Counters => Answer::Counters(Box::new(self.view_counters())),
             Question::Channel(name) => self.view_channel(&name),
             Question::Channels { prefix } => self.view_channels(&prefix),
-        }
+            Question::Density(around) => return self.begin_survey(ticket, *around),
+        };
+        self.parcels.push(Parcel::Control(Report::Answer { ticket, shard: self.settings.id, answer }));
     }
 
     pub(super) fn view_counters(&self) -> Counters {

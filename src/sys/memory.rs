@@ -1,16 +1,17 @@
 //! What the host has to give: memory and open files. Must never be asked on a path that a byte takes.
 
+use super::proc_text::kb_field_bytes;
 use std::fs;
 
 /// Bytes of memory: the host's, or the control group's when that is less (cgroup v2 `memory.max`, v1
 /// `memory.limit_in_bytes`).
 #[must_use]
 pub fn total_bytes() -> usize {
-    let host = fs::read_to_string("/proc/meminfo").ok().and_then(|text| meminfo_bytes(&text, "MemTotal"));
+    let host = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kb_field_bytes(&text, "MemTotal"));
     let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let group = groups.iter().filter_map(|path| number(path)).min();
     // A host that does not say is taken at its word that there is no limit.
-    host.into_iter().chain(group).min().unwrap_or(usize::MAX)
+    host.map(|bytes| bytes as usize).into_iter().chain(group).min().unwrap_or(usize::MAX)
 }
 
 /// Files that may still be opened on the host: `fs.file-max` less those that are open.
@@ -22,12 +23,6 @@ pub fn open_files_left() -> usize {
 
 fn number(path: &str) -> Option<usize> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-fn meminfo_bytes(text: &str, key: &str) -> Option<usize> {
-    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-    let kibibytes: usize = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
 }
 
 /// Three numbers: open, free of those allotted (0 since Linux 2.6), and the limit (proc(5)).
@@ -43,10 +38,6 @@ mod tests {
 
     #[test]
     fn the_kernels_own_texts_are_read() {
-        assert_eq!(
-            meminfo_bytes("MemFree:  1 kB\nMemTotal:       24585032 kB\n", "MemTotal"),
-            Some(24_585_032 * 1024)
-        );
         assert_eq!(file_nr_left("1184\t0\t2466170\n"), Some(2_464_986));
         assert!(total_bytes() > 0);
         assert!(open_files_left() > 0);

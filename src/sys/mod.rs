@@ -5,8 +5,10 @@
 pub mod allocator;
 pub mod descriptors;
 pub mod fd_table;
+pub mod footprint;
 pub mod listen;
 pub mod memory;
+pub mod proc_text;
 pub mod reuseport;
 pub mod signals;
 

@@ -273,6 +273,18 @@ impl World {
             assert_eq!((internal, counters.panics), (0, 0), "shard {id}: a fault of ours");
             assert_eq!(shard.is_drained(), self.drain_over_ms.is_some());
         }
+        self.check_memory_is_back();
+    }
+
+    /// Nobody is there, so nothing of anybody's is kept.
+    fn check_memory_is_back(&mut self) {
+        let ticket = self.ask(&Question::Density(Box::default()));
+        self.settle();
+        for (_, answer) in self.answers.extract_if(.., |(other, _)| *other == ticket) {
+            let Answer::Density { connections, heap } = answer else { panic!("not the answer") };
+            let kept = [connections, heap.slab, heap.boxes, heap.queues, heap.subscriptions];
+            assert_eq!(kept, [0; 5], "connections, slab, boxes, queues, subscriptions");
+        }
     }
 
     fn channels_are_forgotten(&mut self) {

@@ -297,8 +297,9 @@ impl World {
     fn ask_something(&mut self) {
         let channel = self.channel();
         let name = self.truth.names[channel].as_str();
-        let question = match self.rng.u8(..3) {
+        let question = match self.rng.u8(..4) {
             0 => Question::Counters,
+            3 => Question::Density(Box::default()),
             1 => Question::Channel(name.into()),
             _ => Question::Channels { prefix: name[..1].into() },
         };

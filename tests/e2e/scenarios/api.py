@@ -48,6 +48,28 @@ def counted(world):
     assert grown["roost_messages_delivered_total"] == 3, grown
 
 
+@scenario("/debug/density counts the connections, and its parts add up to the resident set", "--shards", "2")
+def density(world):
+    clients = [world.subscriber("shared", f"user:{number}") for number in range(20)]
+    found = world.curl("/debug/density").json()
+    assert (found["connections"], found["shards"]) == (len(clients), 2), found
+    listed = sum(part["bytes"] for part in found["parts"].values()) + found["slack"]["bytes"]
+    assert listed == found["sum"]["bytes"], found
+    assert found["sum"]["bytes"] + found["unexplained"]["bytes"] == found["rss_bytes"], found
+    assert found["rss_bytes"] - found["rss_at_start_bytes"] == found["grown"]["bytes"], found
+    for name in ("slab", "subscriptions", "channels", "channels_owned"):
+        part = found["parts"][name]
+        assert part["bytes"] > 0 and abs(part["bytes_per_connection"] - part["bytes"] / 20) < 0.1, found
+    kernel = found["kernel"]
+    assert kernel["sizes"] in ("slabinfo", "documented") and 3000 < kernel["bytes_per_connection"] < 6000, kernel
+    assert kernel["bytes"] == 20 * sum(kernel["objects"].values()), kernel
+    assert kernel["tcp_sockets"] >= 40, kernel
+    head = world.curl("/debug/density", "-I")
+    assert head.status == 200 and "{" not in head.text, head
+    wrong = world.curl("/debug/density", "-X", "POST")
+    wrong.error(405, "method_not_allowed")
+
+
 @scenario("/channels lists what is subscribed, by prefix, and /channels/{c} tells of one")
 def channels(world):
     world.subscriber("chat:1", "chat:2", "news/today")

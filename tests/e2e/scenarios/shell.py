@@ -1,4 +1,4 @@
-"""roost from a shell: what `roost publish` sends, `roost tail` prints."""
+"""roost from a shell: what `roost publish` sends, `roost tail` prints; what `roost ctl` asks, a node answers."""
 
 import json
 import signal
@@ -36,3 +36,27 @@ def publish_fails(world):
     world.wait()
     code, complaint = publish("news", "1")
     assert code == 1 and world.api in complaint, complaint
+
+
+@scenario("roost ctl density prints where the bytes of a connection are, and with --json what the API says")
+def ctl_density(world):
+    def ctl(*arguments):
+        process = world.run([binary(), "ctl", "density", "--api", world.api, *arguments])
+        said, complaint = process.communicate(timeout=10)
+        return process.returncode, said, complaint
+
+    for number in range(3):
+        world.subscriber(f"user:{number}")
+    code, said, complaint = ctl()
+    assert code == 0 and not complaint, complaint
+    lines = said.splitlines()
+    assert lines[0].startswith("3 connections in "), said
+    parts = {line.split()[0]: line.split()[1] for line in lines[3:] if line}
+    for name in ("slab", "boxes", "queues", "subscriptions", "channels", "history", "slack", "sum", "unexplained", "rss", "kernel"):
+        assert parts[name] != "unknown" and int(parts[name].replace(",", "")) >= 0 or name == "unexplained", said
+    code, said, complaint = ctl("--json")
+    assert code == 0 and json.loads(said)["connections"] == 3, (said, complaint)
+    world.signal(signal.SIGTERM)
+    world.wait()
+    code, _, complaint = ctl()
+    assert code == 1 and world.api in complaint and "does a node run there?" in complaint, complaint

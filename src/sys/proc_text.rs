@@ -1,8 +1,10 @@
-//! Figures from the texts of `/proc`, which are arguments here. Must never open a file.
+//! Figures from the texts of `/proc`, which are arguments here: the node reads its own, `roost bench` those of a server.
+//! Must never open a file.
 //! Source of each format: proc(5) and the kernel's Documentation/filesystems/proc.rst.
 
 /// User and system time of `/proc/PID/stat`, in clock ticks of all threads, ended ones included.
-pub(super) fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
+#[must_use]
+pub fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
     // The command's name may hold spaces and brackets; the fields after its last bracket are plain. `utime` is field 14
     // of the line, so the 12th after the name.
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(11);
@@ -10,53 +12,93 @@ pub(super) fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
 }
 
 /// Nanoseconds on a processor, from `/proc/PID/task/TID/schedstat`.
-pub(super) fn schedstat_ns(schedstat: &str) -> Option<u64> {
+#[must_use]
+pub fn schedstat_ns(schedstat: &str) -> Option<u64> {
     schedstat.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The value of `name` in a text of `Name: value kB` lines (`meminfo`, `smaps_rollup`), in bytes.
-pub(super) fn kb_field_bytes(text: &str, name: &str) -> Option<u64> {
+#[must_use]
+pub fn kb_field_bytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// `TCP` of `/proc/net/sockstat`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sockstat {
+pub struct Sockstat {
     /// Sockets that have a hash slot.
-    pub(super) in_use: u64,
+    pub in_use: u64,
     /// Sockets allocated, in whatever state.
-    pub(super) allocated: u64,
+    pub allocated: u64,
     /// Pages of queued data, the unit of `tcp_mem`.
-    pub(super) mem_pages: u64,
+    pub mem_pages: u64,
 }
 
 /// The TCP line of `/proc/net/sockstat`.
-pub(super) fn sockstat_tcp(text: &str) -> Option<Sockstat> {
+#[must_use]
+pub fn sockstat_tcp(text: &str) -> Option<Sockstat> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let value = |name| words.chunks_exact(2).find(|pair| pair[0] == name)?[1].parse().ok();
     Some(Sockstat { in_use: value("inuse")?, allocated: value("alloc")?, mem_pages: value("mem")? })
 }
 
+/// IPv6 sockets of `/proc/net/sockstat6` that have a hash slot; [`Sockstat::in_use`] counts those of IPv4 alone.
+#[must_use]
+pub fn sockstat6_tcp(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP6:"))?;
+    line.trim().strip_prefix("inuse")?.trim().parse().ok()
+}
+
+/// Resident pages of `/proc/PID/statm`: all of them, and those of files.
+#[must_use]
+pub fn statm_pages(statm: &str) -> Option<(u64, u64)> {
+    let mut fields = statm.split_ascii_whitespace().skip(1);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 /// A counter of `/proc/net/netstat`, which has the names and the values of a group in two lines with one prefix.
-pub(super) fn netstat_counter(text: &str, group: &str, name: &str) -> Option<u64> {
+#[must_use]
+pub fn netstat_counter(text: &str, group: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(group)?.strip_prefix(':'));
     let (names, values) = (lines.next()?, lines.next()?);
     let at = names.split_ascii_whitespace().position(|found| found == name)?;
     values.split_ascii_whitespace().nth(at)?.parse().ok()
 }
 
-/// Bytes in use in the caches that a connection takes something from, by `/proc/slabinfo`.
-pub(super) fn socket_slab_bytes(slabinfo: &str) -> u64 {
-    let cache_bytes = |line: &str| {
+/// One line of `/proc/slabinfo`: a cache of kernel objects of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlabCache<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Objects in use.
+    pub active: u64,
+    /// Bytes of an object.
+    pub object_bytes: u64,
+    /// Objects that one slab holds.
+    pub objects_per_slab: u64,
+    /// Pages of one slab; what the objects leave of them is unused.
+    pub pages_per_slab: u64,
+}
+
+/// The caches of `/proc/slabinfo`, version 2.1.
+pub fn slab_caches(slabinfo: &str) -> impl Iterator<Item = SlabCache<'_>> {
+    slabinfo.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         let name = words.next()?;
-        let (active, _total) = (words.next()?.parse::<u64>().ok()?, words.next()?);
-        let object_bytes = words.next()?.parse::<u64>().ok()?;
-        SOCKET_CACHES.contains(&name).then_some(active * object_bytes)
-    };
-    slabinfo.lines().filter_map(cache_bytes).sum()
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let (active, _total, object_bytes) = (number()?, number()?, number()?);
+        let (objects_per_slab, pages_per_slab) = (number()?, number()?);
+        Some(SlabCache { name, active, object_bytes, objects_per_slab, pages_per_slab })
+    })
+}
+
+/// Bytes in use in the caches that a connection takes something from, by `/proc/slabinfo`.
+#[must_use]
+pub fn socket_slab_bytes(slabinfo: &str) -> u64 {
+    let caches = slab_caches(slabinfo).filter(|cache| SOCKET_CACHES.contains(&cache.name));
+    caches.map(|cache| cache.active * cache.object_bytes).sum()
 }
 
 /// What an accepted TCP socket in an epoll set consists of.
@@ -105,6 +147,14 @@ mod tests {
         let text = "sockets: used 13\nTCP: inuse 1 orphan 2 tw 3 alloc 4 mem 122\nUDP: inuse 0 mem 9\n";
         assert_eq!(sockstat_tcp(text), Some(Sockstat { in_use: 1, allocated: 4, mem_pages: 122 }));
         assert_eq!(sockstat_tcp("TCP: inuse\n"), None);
+        assert_eq!(sockstat6_tcp("TCP6: inuse 17\nUDP6: inuse 1\n"), Some(17));
+        assert_eq!(sockstat6_tcp("UDP6: inuse 1\n"), None);
+    }
+
+    #[test]
+    fn resident_pages_are_the_second_and_third_number() {
+        assert_eq!(statm_pages("1234 431 402 10 0 99 0\n"), Some((431, 402)));
+        assert_eq!(statm_pages("1234 431"), None);
     }
 
     #[test]
@@ -122,5 +172,15 @@ mod tests {
         let text = "slabinfo - version: 2.1\n# name <active_objs> <num_objs> <objsize>\n\
                     TCP 10 13 2368 13 8 : tunables 0 0 0\nfilp 2 4 192 21 1 : x\nkmalloc-64 99 99 64 64 1 : x\n";
         assert_eq!(socket_slab_bytes(text), 10 * 2368 + 2 * 192);
+        let names: Vec<&str> = slab_caches(text).map(|cache| cache.name).collect();
+        assert_eq!(names, ["TCP", "filp", "kmalloc-64"]);
+        let tcp = SlabCache {
+            name: "TCP",
+            active: 10,
+            object_bytes: 2368,
+            objects_per_slab: 13,
+            pages_per_slab: 8,
+        };
+        assert_eq!(slab_caches(text).next(), Some(tcp));
     }
 }

@@ -1,0 +1,318 @@
+//! What a shard says of its own memory, held against an allocator that counts every byte: the one witness that cannot be
+//! mistaken. Shards are driven by hand on sockets that own no heap.
+
+use roost::clock::Now;
+use roost::conn::socket::Socket;
+use roost::hub::ShardId;
+use roost::hub::names::Names;
+use roost::limits::{Limits, RECEIVE_BUFFER_BYTES, SURVEY_BUDGET};
+use roost::metrics::heap::Heap;
+use roost::proto::origin::OriginPolicy;
+use roost::shard::conn_table::Token;
+use roost::shard::mail::{Answer, Mail, Parcel, Publisher, Question, Report};
+use roost::shard::{Next, Readiness, Settings, Shard};
+use std::io::{self, ErrorKind, IoSlice, Write};
+
+const NOW: Now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
+const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
+const CONNS: u32 = 3_000;
+
+/// A peer without heap: it says one thing, and takes what comes until it stalls.
+#[derive(Debug)]
+struct Peer {
+    says: Says,
+    stalled: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Says {
+    Nothing,
+    /// The upgrade, following these many channels from this number on.
+    Upgrade(u32, u32),
+    /// The beginning of a head.
+    HalfHead,
+    /// A masked text frame of 1,000 bytes, of which 100 come.
+    HalfMessage,
+    /// The end of the stream.
+    End,
+}
+
+impl Socket for Peer {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let room = into.len();
+        let mut rest = into;
+        match std::mem::replace(&mut self.says, Says::Nothing) {
+            Says::Nothing => return Err(ErrorKind::WouldBlock.into()),
+            Says::Upgrade(first, count) => {
+                write!(rest, "GET /live?channel=user:{first:07}")?;
+                for number in first + 1..first + count {
+                    write!(rest, "&channel=user:{number:07}")?;
+                }
+                rest.write_all(
+                    b" HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                )?;
+            }
+            Says::HalfHead => rest.write_all(b"GET /live HTTP/1.1\r\nHost: no")?,
+            Says::HalfMessage => {
+                rest.write_all(b"\x81\xfe\x03\xe8\0\0\0\0")?;
+                rest.write_all(&[b'x'; 100])?;
+            }
+            Says::End => {}
+        }
+        Ok(room - rest.len())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stalled { Err(ErrorKind::WouldBlock.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+        chunks.iter().map(|chunk| self.write(chunk)).sum()
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Some shards and their mail.
+struct World {
+    shards: Vec<Shard<Peer>>,
+    peers: Vec<(usize, Token)>,
+}
+
+impl World {
+    /// Room for shards, made before anything is counted, and what they are told.
+    fn prepared(count: u16) -> (Self, Vec<Settings>) {
+        let settings = |id| Settings {
+            id: ShardId(id),
+            shards: count,
+            limits: Limits { messages_per_second: 1000, ..Limits::default() },
+            policies: Default::default(),
+            origins: OriginPolicy::SameOrigin,
+            echo: false,
+            node: "test".into(),
+            names: Names::new(1),
+            own_seed: u64::from(id),
+        };
+        let shards = Vec::with_capacity(usize::from(count));
+        let peers = Vec::with_capacity(CONNS as usize);
+        (Self { shards, peers }, (0..count).map(settings).collect())
+    }
+
+    fn connect(&mut self, says: Says) {
+        let shard = self.peers.len() % self.shards.len();
+        let peer = Peer { says, stalled: false };
+        let token = self.shards[shard].insert(NOW, peer).expect("there is room");
+        self.shards[shard].ready(NOW, token, READABLE);
+        self.peers.push((shard, token));
+    }
+
+    /// A peer says one more thing.
+    fn say(&mut self, peer: usize, says: Says) {
+        let (shard, token) = self.peers[peer];
+        self.shards[shard].socket_mut(token).unwrap().says = says;
+        self.shards[shard].ready(NOW, token, READABLE);
+    }
+
+    fn stall(&mut self, peer: usize) {
+        let (shard, token) = self.peers[peer];
+        self.shards[shard].socket_mut(token).unwrap().stalled = true;
+    }
+
+    fn publish(&mut self, channel: &str, data: &str) {
+        let owner = self.shards[0].owner(channel);
+        let publisher = Publisher::Call { ticket: 0, index: 0 };
+        let mail = Mail::Publish { name: channel.into(), data: data.into(), publisher };
+        self.shards[usize::from(owner.0)].mail(NOW, mail);
+        self.settle();
+    }
+
+    /// Turns and mail until nothing moves; returns what the control thread hears.
+    fn settle(&mut self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        loop {
+            let mut moved = false;
+            for shard in 0..self.shards.len() {
+                moved |= self.shards[shard].turn(NOW) == Next::Now;
+                let parcels: Vec<Parcel> = self.shards[shard].parcels().collect();
+                for parcel in parcels {
+                    moved = true;
+                    match parcel {
+                        Parcel::Shard(to, mail) => self.shards[usize::from(to.0)].mail(NOW, mail),
+                        Parcel::Control(report) => reports.push(report),
+                    }
+                }
+            }
+            if !moved {
+                return reports;
+            }
+        }
+    }
+
+    /// What all shards say of themselves.
+    fn heap(&mut self) -> Heap {
+        for shard in &mut self.shards {
+            let question = Question::Density(Box::default());
+            shard.mail(NOW, Mail::Ask { ticket: 7, question });
+        }
+        let reports = self.settle();
+        assert_eq!(reports.len(), self.shards.len());
+        let (mut sum, mut everybody) = (Heap::default(), 0);
+        for report in reports {
+            let Report::Answer { ticket: 7, answer: Answer::Density { connections, heap }, .. } = report
+            else {
+                panic!("not the answer: {report:?}")
+            };
+            everybody += connections;
+            sum += *heap;
+        }
+        let there: usize = self.shards.iter().map(Shard::len).sum();
+        assert_eq!(everybody, there as u64);
+        sum
+    }
+}
+
+/// Builds a world of `shards`; returns it with the bytes that were allocated for it and are not freed.
+fn counted(shards: u16, build: impl FnOnce(&mut World)) -> (World, u64) {
+    let (mut world, mut settings) = World::prepared(shards);
+    let counted = allocation_counter::measure(|| {
+        world.shards.extend(settings.drain(..).map(Shard::new));
+        build(&mut world);
+    });
+    let bytes = u64::try_from(counted.bytes_current).expect("more is allocated than freed");
+    (world, bytes)
+}
+
+/// The shards' word against the allocator's, byte for byte.
+fn demand_truth(world: &mut World, allocated: u64) -> Heap {
+    let heap = world.heap();
+    assert_eq!(heap.allocated(), allocated, "{heap:#?}");
+    heap
+}
+
+#[test]
+fn every_byte_of_connections_with_one_shared_channel_is_accounted_for() {
+    for shards in [1, 3] {
+        let (mut world, allocated) = counted(shards, |world| {
+            (0..CONNS).for_each(|_| world.connect(Says::Upgrade(1, 1)));
+            world.settle();
+        });
+        let heap = demand_truth(&mut world, allocated);
+        assert_eq!((heap.boxes, heap.queues), (0, 0), "an idle connection owns no heap");
+    }
+}
+
+#[test]
+fn every_byte_of_connections_with_a_channel_each_is_accounted_for_and_names_are_counted_once() {
+    for shards in [1, 3] {
+        let (mut world, allocated) = counted(shards, |world| {
+            (0..CONNS).for_each(|number| world.connect(Says::Upgrade(number, 1)));
+            world.settle();
+        });
+        demand_truth(&mut world, allocated);
+    }
+}
+
+#[test]
+fn every_byte_of_busy_connections_is_accounted_for_and_publications_in_many_queues_are_counted_once() {
+    let (mut world, allocated) = counted(3, |world| {
+        for number in 0..CONNS {
+            match number % 10 {
+                0 => world.connect(Says::HalfHead),
+                1 => world.connect(Says::Nothing),
+                2..5 => world.connect(Says::Upgrade(number / 2, 1 + number % 7)),
+                _ => world.connect(Says::Upgrade(0, 1)),
+            }
+        }
+        world.settle();
+        (2..CONNS as usize).step_by(10).for_each(|peer| world.say(peer, Says::HalfMessage));
+        (8..CONNS as usize).step_by(10).for_each(|peer| world.stall(peer));
+        (0..8).for_each(|_| world.publish("user:0000000", &format!("\"{}\"", "x".repeat(5_000))));
+        world.publish("nobody:follows:this", "1");
+    });
+    let heap = world.heap();
+    // Each holder of something shared rounds its part down: every name has two or more, every queued frame 300.
+    let holders = u64::from(2 * CONNS + 8 * CONNS / 10);
+    assert!((allocated - holders..=allocated).contains(&heap.allocated()), "{allocated}: {heap:#?}");
+    let parts = [heap.slab, heap.boxes, heap.queues, heap.subscriptions, heap.channels, heap.channels_owned];
+    assert!(parts.iter().all(|&part| part > 10_000), "{heap:#?}");
+}
+
+#[test]
+fn every_byte_of_a_publication_on_its_way_is_accounted_for() {
+    // Few enough for one turn to look at them all: what a turn more would change is not counted.
+    const CROWD: u32 = 2_000;
+    let (mut world, allocated) = counted(1, |world| {
+        (0..CROWD).for_each(|_| world.connect(Says::Upgrade(1, 1)));
+        (0..CROWD as usize).for_each(|peer| world.stall(peer));
+        let shard = &mut world.shards[0];
+        for index in 0..3 {
+            let publisher = Publisher::Call { ticket: 1, index };
+            let data = "2".repeat(3_000).into();
+            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, publisher });
+            // One turn serves some of them; the others wait, and what is published next waits behind.
+            shard.turn(NOW);
+        }
+        shard.mail(NOW, Mail::Ask { ticket: 7, question: Question::Density(Box::default()) });
+        shard.turn(NOW);
+    });
+    let parcels: Vec<Parcel> = world.shards[0].parcels().collect();
+    let Some(Parcel::Control(Report::Answer { answer: Answer::Density { heap, .. }, .. })) = parcels.last()
+    else {
+        panic!("not the answer: {parcels:?}")
+    };
+    // The answer itself was not there yet when it was counted.
+    let allocated = allocated - size_of::<Heap>() as u64;
+    assert!(
+        (allocated - u64::from(2 * CROWD)..=allocated).contains(&heap.allocated()),
+        "{allocated}: {heap:#?}"
+    );
+    assert!(heap.queues > 6_000, "{heap:#?}");
+}
+
+#[test]
+fn when_all_have_left_the_parts_that_they_took_are_empty() {
+    let (mut world, settings) = World::prepared(2);
+    world.shards.extend(settings.into_iter().map(Shard::new));
+    (0..CONNS).for_each(|number| world.connect(Says::Upgrade(number, 3)));
+    world.settle();
+    assert!(world.heap().subscriptions > u64::from(CONNS) * 3 * 8);
+    (0..CONNS as usize).for_each(|peer| world.say(peer, Says::End));
+    world.settle();
+    let heap = world.heap();
+    assert_eq!([heap.slab, heap.boxes, heap.queues, heap.subscriptions], [0; 4], "{heap:#?}");
+    // The receive buffers stay, of which little was ever needed.
+    assert!(heap.reserved < 2 * RECEIVE_BUFFER_BYTES as u64, "{heap:#?}");
+    // Hash tables keep room for a thousand names each.
+    assert!(heap.channels + heap.channels_owned < 64 * 1024, "{heap:#?}");
+}
+
+#[test]
+fn a_large_shard_is_looked_at_in_many_turns_and_answers_everyone_who_asked() {
+    let (mut world, settings) = World::prepared(1);
+    world.shards.extend(settings.into_iter().map(Shard::new));
+    (0..CONNS).for_each(|number| world.connect(Says::Upgrade(number, 1)));
+    world.settle();
+    let shard = &mut world.shards[0];
+    let ask = |ticket| Mail::Ask { ticket, question: Question::Density(Box::default()) };
+    shard.mail(NOW, ask(1));
+    // Connections, followed channels, numbered channels.
+    let turns = (3 * CONNS as usize).div_ceil(SURVEY_BUDGET);
+    for turn in 1..turns {
+        assert_eq!(shard.turn(NOW), Next::Now);
+        assert_eq!(shard.parcels().count(), 0, "turn {turn}");
+        shard.mail(NOW, ask(2));
+    }
+    shard.turn(NOW);
+    let tickets: Vec<u64> = shard.parcels().map(|parcel| ticket(&parcel)).collect();
+    assert_eq!(tickets, [1, 2, 2]);
+}
+
+fn ticket(parcel: &Parcel) -> u64 {
+    match parcel {
+        Parcel::Control(Report::Answer { ticket, .. }) => *ticket,
+        Parcel::Control(_) | Parcel::Shard(..) => panic!("not an answer: {parcel:?}"),
+    }
+}
