@@ -72,6 +72,8 @@ pub struct Conn<S> {
     pub phase: Phase,
     /// A ping was sent since the last byte came.
     pub pinged: bool,
+    /// What is said to it waits for the owners it asked during the handshake, so that 101 and their answers are one write.
+    pub corked: bool,
     /// It stands on the ready-again list.
     pub listed: bool,
     /// The peer ended its side; read on to the end although the last read was short.
@@ -96,6 +98,7 @@ impl<S> Conn<S> {
             asked: 0,
             phase: Phase::Head,
             pinged: false,
+            corked: false,
             listed: false,
             read_closed: false,
         }
@@ -111,6 +114,12 @@ impl<S> Conn<S> {
         if self.active.as_ref().is_some_and(|active| active.is_idle()) {
             self.active = None;
         }
+    }
+
+    /// Whether what is said to it still waits for owners.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.corked && self.asked > 0 && self.phase.is_open()
     }
 
     /// Bytes waiting to be written.

@@ -5,6 +5,7 @@ use super::Shard;
 use super::conn_table::ConnTable;
 use super::write::write;
 use crate::clock::Now;
+use crate::conn::Conn;
 use crate::conn::socket::Socket;
 use crate::hub::subscribers::{Batch, Delivery};
 use crate::limits::{PASS_BUDGET_WRITES, PASS_QUANTUM_WRITES};
@@ -65,6 +66,9 @@ fn deliver<S: Socket>(
         // Its queue is gone, and with it perhaps the rest of a frame: nothing may follow.
         return Outcome::Ended;
     }
+    if conn.corked && !uncork(conn, counters) {
+        return Outcome::Failed;
+    }
     counters.delivered += batch.count_from(delivery.start) as u64;
     let bytes = &batch.bytes[delivery.start..];
     let mut written = 0;
@@ -81,6 +85,17 @@ fn deliver<S: Socket>(
     }
     conn.activate().out.push_shared(batch.bytes.clone(), delivery.start + written);
     Outcome::Queued
+}
+
+/// Says what waits for the answers of other owners: a queue that nothing but patience keeps must not grow until it counts
+/// as a slow reader's. False when the stream is broken.
+fn uncork<S: Socket>(conn: &mut Conn<S>, counters: &mut Counters) -> bool {
+    conn.corked = false;
+    let Some(active) = &mut conn.active else { return true };
+    let Ok(written) = active.out.flush(&mut conn.socket) else { return false };
+    counters.bytes_sent += written;
+    conn.settle();
+    true
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ impl<S: Socket> Shard<S> {
             Stop::Ended => {
                 // Whoever ends its side first may still listen: it gets the answers to what it said before.
                 shard.send_replies(now, slot);
+                shard.uncork(now, slot);
                 shard.stream_ended(slot);
             }
         });

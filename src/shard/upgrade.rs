@@ -83,6 +83,8 @@ impl<S: Socket> Shard<S> {
         for (channel, since) in wanted {
             self.subscribe(now, slot, &channel, since, None);
         }
+        let conn = &mut self.conns[slot];
+        conn.corked = conn.asked > 0;
         Ok(())
     }
 

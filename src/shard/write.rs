@@ -35,22 +35,37 @@ impl<S: Socket> Shard<S> {
     }
 
     pub(super) fn send_replies(&mut self, now: Now, slot: u32) {
-        if self.replies.is_empty() {
-            return;
-        }
-        let mut replies = std::mem::take(&mut self.replies);
-        let conn = &mut self.conns[slot];
-        if conn.phase != Phase::Dead {
-            if conn.queued_bytes() > 0 {
-                conn.activate().out.push_owned(replies.clone());
-                self.note_queue(now, slot);
-            } else {
-                self.write_replies(now, slot, &replies);
+        if !self.replies.is_empty() {
+            let mut replies = std::mem::take(&mut self.replies);
+            self.put_replies(now, slot, &replies);
+            if replies.capacity() <= REPLIES_KEPT_BYTES {
+                replies.clear();
+                self.replies = replies;
             }
         }
-        if replies.capacity() <= REPLIES_KEPT_BYTES {
-            replies.clear();
-            self.replies = replies;
+        if !self.conns[slot].is_held() {
+            self.uncork(now, slot);
+        }
+    }
+
+    /// Says what waits for owners now.
+    pub(super) fn uncork(&mut self, now: Now, slot: u32) {
+        if std::mem::take(&mut self.conns[slot].corked) {
+            self.flush(now, slot);
+        }
+    }
+
+    /// Writes at once what nothing waits before.
+    fn put_replies(&mut self, now: Now, slot: u32, replies: &[u8]) {
+        let conn = &mut self.conns[slot];
+        if conn.phase == Phase::Dead {
+            return;
+        }
+        if conn.is_held() || conn.queued_bytes() > 0 {
+            conn.activate().out.push_owned(replies.to_vec());
+            self.note_queue(now, slot);
+        } else {
+            self.write_replies(now, slot, replies);
         }
     }
 
