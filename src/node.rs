@@ -5,7 +5,6 @@ use crate::config::{ApiAddr, Config};
 use crate::control::{self, Control, Listener};
 use crate::hub::ShardId;
 use crate::hub::names::Names;
-use crate::limits::Limits;
 use crate::proto::origin::OriginPolicy;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Mailbox;
@@ -183,7 +182,7 @@ fn template(config: &Config, plan: Plan, origins: OriginPolicy, names: Names) ->
     Settings {
         id: ShardId(0),
         shards: plan.shards as u16,
-        limits: Limits { conns_per_shard_max: plan.conns_per_shard_max, ..config.limits() },
+        limits: config.limits(plan.conns_per_shard_max),
         policies: config.policies.clone(),
         origins,
         echo: config.echo,

@@ -101,9 +101,10 @@ impl Config {
         load(&matches, env, host, read_file).map(|loaded| loaded.config)
     }
 
-    /// The bounds that the shards see.
+    /// The bounds that the shards see, each of which may hold `conns_per_shard_max` connections: that is for
+    /// [`crate::capacity::plan`] to say.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self, conns_per_shard_max: usize) -> Limits {
         Limits {
             message_bytes_max: self.message_bytes_max,
             queue_soft_bytes: self.queue_soft_bytes,
@@ -112,7 +113,7 @@ impl Config {
             handshake_timeout_ms: millis(self.handshake_timeout),
             ping_interval_ms: millis(self.ping_interval),
             idle_timeout_ms: millis(self.idle_timeout),
-            conns_per_shard_max: self.max_connections.div_ceil(self.shards.max(1)),
+            conns_per_shard_max,
             ..Limits::default()
         }
     }

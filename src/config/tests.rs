@@ -87,7 +87,7 @@ fn defaults_come_from_the_host_and_the_limits() {
     let host = Host { cores: 6, descriptors_max: 20_000, name: "edge-1".to_owned() };
     let config = Config::load([], [], &host, |_| Ok(String::new())).unwrap();
     assert_eq!((config.shards, config.max_connections, config.node.as_str()), (6, 20_000 - 256, "edge-1"));
-    assert_eq!(config.limits(), Limits { conns_per_shard_max: 3_291, ..Limits::default() });
+    assert_eq!(config.limits(usize::MAX), Limits::default());
     let many = Host { cores: 1_000, descriptors_max: usize::MAX, ..host };
     let config = Config::load([], [], &many, |_| Ok(String::new())).unwrap();
     assert_eq!(
@@ -99,8 +99,8 @@ fn defaults_come_from_the_host_and_the_limits() {
 #[test]
 fn every_bound_reaches_the_shards_in_its_unit() {
     let file = "max_message = 1000\nqueue_soft = \"2KiB\"\nqueue_soft_for = \"3s\"\nqueue_hard = 4096\n\
-                handshake_timeout = \"5s\"\nping_interval = \"6ms\"\nidle_timeout = \"7m\"\nmax_connections = 9\nshards = 2";
-    let limits = load_from(&[], &[], file).unwrap().config.limits();
+                handshake_timeout = \"5s\"\nping_interval = \"6ms\"\nidle_timeout = \"7m\"";
+    let limits = load_from(&[], &[], file).unwrap().config.limits(5);
     let expected = Limits {
         message_bytes_max: 1000,
         queue_soft_bytes: 2048,
