@@ -99,14 +99,16 @@ pub fn run(config: Config) -> Result<(), NodeError> {
 
 /// Measures the host and finds room for what was asked for.
 fn plan(config: &Config, raised: Raised) -> Result<Plan, NodeError> {
-    let host = Host {
+    let mut host = Host {
         descriptors: raised.to as usize,
-        separable: fd_table::is_separable(),
+        separable: false,
         files: memory::open_files_left(),
         memory_bytes: memory::total_bytes(),
     };
-    let wanted = config.max_connections;
-    let plan = capacity::plan(wanted, config.shards, host).map_err(|short| NodeError::Room(wanted, short))?;
+    let (wanted, shards) = (config.max_connections, config.shards);
+    // Asked only where it matters: some filters end a process for the question.
+    host.separable = wanted > capacity::one_table(shards, host) && fd_table::is_separable();
+    let plan = capacity::plan(wanted, shards, host).map_err(|short| NodeError::Room(wanted, short))?;
     if plan.conns_max < wanted {
         tracing::warn!(
             wanted,
