@@ -1,5 +1,5 @@
-//! How many connections a host carries, and into how many descriptor tables they go. Arithmetic alone: must never ask
-//! the host itself.
+//! Leaf: how many connections a host carries, and into how many descriptor tables they go. Arithmetic alone: must
+//! never ask the host itself.
 
 use crate::limits::{CONN_MEMORY_BYTES, SHARDS_MAX};
 use std::fmt;
@@ -65,9 +65,27 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// Descriptors of a table that are not connections: every shard's waker, and a handful for the thread itself.
-fn overhead(shards: usize) -> usize {
-    shards + DESCRIPTORS_OTHER
+/// What `--max-connections` is when nobody says: what one table carries, if files and memory suffice for that.
+#[must_use]
+pub fn unasked(shards: usize, host: Host) -> usize {
+    // Others on the host open files as well, also between this look and the next.
+    let files = host.files - host.files / FILES_SPARED;
+    one_table(shards, host).min(files).min(host.memory_bytes / CONN_MEMORY_BYTES)
+}
+
+/// Connections that one table carries for all shards.
+#[must_use]
+pub fn one_table(shards: usize, host: Host) -> usize {
+    // Each shard has a poll, a waker and a listener there.
+    let overhead = shards.saturating_mul(3).saturating_add(DESCRIPTORS_OTHER + DESCRIPTORS_API);
+    host.descriptors.saturating_sub(overhead)
+}
+
+/// Connections that a shard's own table carries, and those of `shards` such tables together.
+fn own_tables(shards: usize, host: Host) -> (usize, usize) {
+    // Every table holds every shard's waker.
+    let per_table = host.descriptors.saturating_sub(shards + DESCRIPTORS_OTHER);
+    (per_table, shards * (per_table - per_table / EVENNESS))
 }
 
 /// Finds room for `wanted` connections on at least `shards` shards.
@@ -85,7 +103,7 @@ pub fn plan(wanted: usize, shards: usize, host: Host) -> Result<Plan, Shortage> 
     if wanted > in_memory {
         return Err(Shortage::Memory(host.memory_bytes, in_memory));
     }
-    let one_table = host.descriptors.saturating_sub(2 * overhead(shards) + shards);
+    let one_table = one_table(shards, host);
     if wanted <= one_table || !host.separable {
         let conns_max = wanted.min(one_table);
         if conns_max == 0 {
@@ -93,23 +111,25 @@ pub fn plan(wanted: usize, shards: usize, host: Host) -> Result<Plan, Shortage> 
         }
         return Ok(Plan { shards, own_tables: false, conns_per_shard_max: conns_max, conns_max });
     }
-    let carried = |shards: usize| {
-        let per_table = host.descriptors.saturating_sub(overhead(shards));
-        (per_table, shards * (per_table - per_table / EVENNESS))
-    };
     for shards in shards..=SHARDS_MAX {
-        let (per_table, carried) = carried(shards);
+        let (per_table, carried) = own_tables(shards, host);
         if carried >= wanted {
             return Ok(Plan { shards, own_tables: true, conns_per_shard_max: per_table, conns_max: wanted });
         }
     }
-    Err(Shortage::Descriptors(host.descriptors, carried(SHARDS_MAX).1.max(one_table)))
+    let (_, carried) = own_tables(SHARDS_MAX, host);
+    Err(Shortage::Descriptors(host.descriptors, carried.max(one_table)))
 }
 
 /// The kernel spreads clients over shards by chance, so tables fill unevenly: one part in this many stays in reserve.
 const EVENNESS: usize = 20;
-/// The thread's own poll, listener and reserve, the standard streams, the API, signals, and a few to spare.
+/// One part in this many of the files that the host still allows is left to others when nobody asked for a number.
+const FILES_SPARED: usize = 16;
+/// A thread's own poll, listener and reserve, what every table has of the control thread, the standard streams, and a
+/// few to spare.
 const DESCRIPTORS_OTHER: usize = 24;
+/// Connections to the API for which there is always a descriptor, where clients share the table.
+const DESCRIPTORS_API: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -117,6 +137,23 @@ mod tests {
 
     const HOST: Host =
         Host { descriptors: 20_000, separable: true, files: usize::MAX, memory_bytes: 24 << 30 };
+
+    #[test]
+    fn what_nobody_asked_for_always_fits_into_one_table() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        for _ in 0..10_000 {
+            let shards = rng.usize(1..=SHARDS_MAX);
+            let host = Host {
+                descriptors: 1 << rng.u32(9..31),
+                separable: rng.bool(),
+                files: 1 << rng.u32(9..40),
+                memory_bytes: 1 << rng.u32(25..50),
+            };
+            let conns = unasked(shards, host);
+            let expected = Plan { shards, own_tables: false, conns_per_shard_max: conns, conns_max: conns };
+            assert_eq!(plan(conns, shards, host), Ok(expected), "{shards} shards on {host:?}");
+        }
+    }
 
     #[test]
     fn one_table_is_enough_for_few() {

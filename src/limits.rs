@@ -67,8 +67,6 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 pub const CHANNEL_POLICIES_MAX: usize = 1024;
 /// Connections that `--max-connections` may ask for: the most descriptors that Linux lets a table hold.
 pub const CONNECTIONS_MAX: usize = 1 << 30;
-/// Descriptors kept back for listeners, polls, wakers, the API and logs when the default of `--max-connections` is worked out.
-pub const DESCRIPTORS_RESERVED: usize = 256;
 /// Bytes that `--max-message` may ask for.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes that `--queue-soft` and `--queue-hard` may ask for.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches};
-use toml::Table;
+use toml::{Table, Value};
 
 mod address;
 mod check;
@@ -204,7 +204,7 @@ pub fn load(
         return Err(ConfigError::Problems(problems));
     }
 
-    let options = settings.to_options().map_err(unwritable)?;
+    let options = resolve_connections(&mut settings, host).map_err(unwritable)?;
     problems.extend(check::problems(&options, &settings));
     let policies = Policies::new(&options.channels);
     match policies {
@@ -219,6 +219,14 @@ pub fn load(
             Err(ConfigError::Problems(problems))
         }
     }
+}
+
+/// How many connections fit follows from the shards, whoever said how many those are.
+fn resolve_connections(settings: &mut Settings, host: &Host) -> Result<Options, toml::de::Error> {
+    let shards = settings.to_options()?.shards;
+    let connections = i64::try_from(host.connections(shards)).unwrap_or(i64::MAX);
+    settings.set_default("max_connections", Value::Integer(connections));
+    settings.to_options()
 }
 
 fn lay_file(

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::capacity;
 
 fn load_from(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<Loaded, ConfigError> {
     load_as(args, env, "roost.toml", file)
@@ -84,16 +85,32 @@ fn no_file_is_read_unless_one_is_named() {
 
 #[test]
 fn defaults_come_from_the_host_and_the_limits() {
-    let host = Host { cores: 6, descriptors_max: 20_000, name: "edge-1".to_owned() };
+    let room = capacity::Host { descriptors: 20_000, ..Host::default().room };
+    let host = Host { cores: 6, room, name: "edge-1".to_owned() };
     let config = Config::load([], [], &host, |_| Ok(String::new())).unwrap();
-    assert_eq!((config.shards, config.max_connections, config.node.as_str()), (6, 20_000 - 256, "edge-1"));
+    let expected = (6, capacity::one_table(6, room), "edge-1");
+    assert_eq!((config.shards, config.max_connections, config.node.as_str()), expected);
     assert_eq!(config.limits(usize::MAX), Limits::default());
-    let many = Host { cores: 1_000, descriptors_max: usize::MAX, ..host };
+    let room = capacity::Host { descriptors: usize::MAX, ..room };
+    let many = Host { cores: 1_000, room, ..host };
     let config = Config::load([], [], &many, |_| Ok(String::new())).unwrap();
     assert_eq!(
         (config.shards, config.max_connections),
         (crate::limits::SHARDS_MAX, crate::limits::CONNECTIONS_MAX)
     );
+}
+
+#[test]
+fn as_many_connections_as_the_host_carries_follows_from_the_shards_unless_somebody_says() {
+    let host = Host::default();
+    let load = |args: &[&str]| {
+        let args = args.iter().map(|&arg| OsString::from(arg));
+        Config::load(args, [], &host, |_| Ok(String::new())).unwrap().max_connections
+    };
+    assert_eq!(load(&["--shards", "50"]), capacity::one_table(50, host.room));
+    assert_eq!(load(&["--shards", "50", "--max-connections", "7"]), 7);
+    let room = capacity::Host { memory_bytes: 100 * crate::limits::CONN_MEMORY_BYTES, ..host.room };
+    assert_eq!(Host { room, ..host }.connections(1), 100, "memory is a bound as well");
 }
 
 #[test]
