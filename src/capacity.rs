@@ -1,7 +1,7 @@
 //! Leaf: how many connections a host carries, and into how many descriptor tables they go. Arithmetic alone: must
 //! never ask the host itself.
 
-use crate::limits::{CONN_MEMORY_BYTES, SHARDS_MAX};
+use crate::limits::{CONN_MEMORY_BYTES, REFUSED_MAX, REFUSED_PART, SHARDS_MAX};
 use std::fmt;
 
 /// What was measured of the host. Descriptors are per table, everything else is for all.
@@ -28,6 +28,8 @@ pub struct Plan {
     pub conns_per_shard_max: usize,
     /// Connections that the node may hold.
     pub conns_max: usize,
+    /// Refused clients that may linger at one shard.
+    pub refused_per_shard_max: usize,
 }
 
 /// The first limit in the way.
@@ -76,16 +78,22 @@ pub fn unasked(shards: usize, host: Host) -> usize {
 /// Connections that one table carries for all shards.
 #[must_use]
 pub fn one_table(shards: usize, host: Host) -> usize {
-    // Each shard has a poll, a waker and a listener there.
-    let overhead = shards.saturating_mul(3).saturating_add(DESCRIPTORS_OTHER + DESCRIPTORS_API);
+    // Each shard has a poll, a waker and a listener there, and those whom it refused.
+    let per_shard = 3 + lingering(shards, host);
+    let overhead = shards.saturating_mul(per_shard).saturating_add(DESCRIPTORS_OTHER + DESCRIPTORS_API);
     host.descriptors.saturating_sub(overhead)
 }
 
 /// Connections that a shard's own table carries, and those of `shards` such tables together.
 fn own_tables(shards: usize, host: Host) -> (usize, usize) {
     // Every table holds every shard's waker.
-    let per_table = host.descriptors.saturating_sub(shards + DESCRIPTORS_OTHER);
+    let per_table = host.descriptors.saturating_sub(shards + DESCRIPTORS_OTHER + lingering(1, host));
     (per_table, shards * (per_table - per_table / EVENNESS))
+}
+
+/// Refused clients that may linger at each of the shards that share a table.
+fn lingering(sharing: usize, host: Host) -> usize {
+    (host.descriptors / REFUSED_PART / sharing.max(1)).min(REFUSED_MAX)
 }
 
 /// Finds room for `wanted` connections on at least `shards` shards.
@@ -109,12 +117,25 @@ pub fn plan(wanted: usize, shards: usize, host: Host) -> Result<Plan, Shortage> 
         if conns_max == 0 {
             return Err(Shortage::Descriptors(host.descriptors, 0));
         }
-        return Ok(Plan { shards, own_tables: false, conns_per_shard_max: conns_max, conns_max });
+        let refused_per_shard_max = lingering(shards, host);
+        return Ok(Plan {
+            shards,
+            own_tables: false,
+            conns_per_shard_max: conns_max,
+            conns_max,
+            refused_per_shard_max,
+        });
     }
     for shards in shards..=SHARDS_MAX {
         let (per_table, carried) = own_tables(shards, host);
         if carried >= wanted {
-            return Ok(Plan { shards, own_tables: true, conns_per_shard_max: per_table, conns_max: wanted });
+            return Ok(Plan {
+                shards,
+                own_tables: true,
+                conns_per_shard_max: per_table,
+                conns_max: wanted,
+                refused_per_shard_max: lingering(1, host),
+            });
         }
     }
     let (_, carried) = own_tables(SHARDS_MAX, host);
@@ -150,15 +171,22 @@ mod tests {
                 memory_bytes: 1 << rng.u32(25..50),
             };
             let conns = unasked(shards, host);
-            let expected = Plan { shards, own_tables: false, conns_per_shard_max: conns, conns_max: conns };
-            assert_eq!(plan(conns, shards, host), Ok(expected), "{shards} shards on {host:?}");
+            let plan =
+                plan(conns, shards, host).unwrap_or_else(|short| panic!("{shards} on {host:?}: {short}"));
+            assert_eq!((plan.shards, plan.own_tables, plan.conns_max), (shards, false, conns));
         }
     }
 
     #[test]
     fn one_table_is_enough_for_few() {
         let plan = plan(10_000, 2, HOST).unwrap();
-        let expected = Plan { shards: 2, own_tables: false, conns_per_shard_max: 10_000, conns_max: 10_000 };
+        let expected = Plan {
+            shards: 2,
+            own_tables: false,
+            conns_per_shard_max: 10_000,
+            conns_max: 10_000,
+            refused_per_shard_max: REFUSED_MAX,
+        };
         assert_eq!(plan, expected);
     }
 

@@ -6,11 +6,13 @@ use crate::control::{self, Control, Listener};
 use crate::hub::ShardId;
 use crate::hub::names::Names;
 use crate::proto::origin::OriginPolicy;
+use crate::reactor::acceptor::Acceptor;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Mailbox;
 use crate::reactor::post_office::PostOffice;
+use crate::reactor::reserve::Reserve;
 use crate::reactor::steering::Steering;
-use crate::reactor::{self, Reactor};
+use crate::reactor::{self, Entrance, Reactor};
 use crate::shard::Settings;
 use crate::sys::allocator;
 use crate::sys::descriptors::{self, Raised};
@@ -79,9 +81,13 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     let (office, control_poll, polls) = open_office(plan)?;
     let template = template(&config, plan, origins, names);
     let mut reactors = Vec::with_capacity(plan.shards);
+    // One for each descriptor table. The control thread's is that of all where no shard has its own.
+    let reserve = Arc::new(Reserve::default());
     for (index, (poll, listener)) in polls.into_iter().zip(public).enumerate() {
         let settings = Settings { id: ShardId(index as u16), own_seed: random(), ..template.clone() };
-        let reactor = Reactor::new(settings, poll, listener, office.clone(), clock);
+        let reserve = if plan.own_tables { Arc::default() } else { reserve.clone() };
+        let entrance = Entrance { listener, reserve, refused_max: plan.refused_per_shard_max };
+        let reactor = Reactor::new(settings, poll, entrance, office.clone(), clock);
         reactors.push(reactor.map_err(|error| NodeError::System("a shard's poll", error))?);
     }
     let settings = control::Settings {
@@ -90,6 +96,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         names,
         ipv6: public_address.is_ipv6(),
     };
+    let api = Acceptor::new(api, reserve, office.complaint.clone());
     let control = Control::new(settings, control_poll, api, signals, office, clock)
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
     start(reactors, plan)?;
@@ -168,6 +175,7 @@ fn open_office(plan: Plan) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeErr
             shards: Vec::with_capacity(shards),
             control,
             steering: Steering::new(shards as u16, plan.conns_max),
+            complaint: Arc::default(),
         };
         let mut polls = Vec::with_capacity(shards);
         for _ in 0..shards {
