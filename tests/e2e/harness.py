@@ -18,11 +18,11 @@ WAIT_SECONDS = 10
 SCENARIOS = []
 
 
-def scenario(name, *options, seconds=30, config=None):
-    """Enters a function into the list under a sentence; `options` and `config` (a roost.toml) are the node's."""
+def scenario(name, *options, seconds=30, config=None, confined=()):
+    """Enters a function into the list under a sentence; `options`, `config` (a roost.toml) and `confined` are the node's."""
 
     def enter(function):
-        SCENARIOS.append((name, function, options, seconds, config))
+        SCENARIOS.append((name, function, options, seconds, config, confined))
         return function
 
     return enter
@@ -31,8 +31,8 @@ def scenario(name, *options, seconds=30, config=None):
 class World(Node):
     """A node and everybody who talks to it; all of them end with it."""
 
-    def __init__(self, *options):
-        super().__init__(*options)
+    def __init__(self, *options, confined=()):
+        super().__init__(*options, confined=confined)
         self.others = contextlib.ExitStack()
 
     def end(self):
