@@ -1,17 +1,16 @@
 //! What the host has to give: memory and open files. Must never be asked on a path that a byte takes.
 
+use super::cgroup;
 use super::proc_text::kb_field_bytes;
 use std::fs;
 
-/// Bytes of memory: the host's, or the control group's when that is less (cgroup v2 `memory.max`, v1
-/// `memory.limit_in_bytes`).
+/// Bytes of memory: the host's, or the control group's when that is less.
 #[must_use]
 pub fn total_bytes() -> usize {
     let host = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kb_field_bytes(&text, "MemTotal"));
-    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let group = groups.iter().filter_map(|path| number(path)).min();
+    let host = host.map(|bytes| bytes as usize);
     // A host that does not say is taken at its word that there is no limit.
-    host.map(|bytes| bytes as usize).into_iter().chain(group).min().unwrap_or(usize::MAX)
+    host.into_iter().chain(cgroup::memory_bytes()).min().unwrap_or(usize::MAX)
 }
 
 /// Files that may still be opened on the host: `fs.file-max` less those that are open.
@@ -19,10 +18,6 @@ pub fn total_bytes() -> usize {
 pub fn open_files_left() -> usize {
     let text = fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default();
     file_nr_left(&text).unwrap_or(usize::MAX)
-}
-
-fn number(path: &str) -> Option<usize> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Three numbers: open, free of those allotted (0 since Linux 2.6), and the limit (proc(5)).
