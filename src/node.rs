@@ -106,10 +106,12 @@ pub fn run(config: Config) -> Result<(), NodeError> {
 
 /// Measures the host and finds room for what was asked for.
 fn plan(config: &Config, raised: Raised) -> Result<Plan, NodeError> {
+    let files = memory::open_files();
     let mut host = Host {
         descriptors: raised.to as usize,
         separable: false,
-        files: memory::open_files_left(),
+        files: files.left,
+        files_max: files.max,
         memory_bytes: memory::total_bytes(),
     };
     let (wanted, shards) = (config.max_connections, config.shards);

@@ -47,10 +47,12 @@ fn measure_host() -> Host {
     let smallest = Host::default();
     let hard = rlimit::Resource::NOFILE.get_hard();
     let descriptors = hard.map(|hard| usize::try_from(hard).unwrap_or(usize::MAX));
+    let files = memory::open_files();
     let room = capacity::Host {
         descriptors: descriptors.unwrap_or(smallest.room.descriptors),
         separable: smallest.room.separable,
-        files: memory::open_files_left(),
+        files: files.left,
+        files_max: files.max,
         memory_bytes: memory::total_bytes(),
     };
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();

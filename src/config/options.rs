@@ -43,6 +43,7 @@ impl Default for Host {
             descriptors: 1024,
             separable: false,
             files: usize::MAX,
+            files_max: usize::MAX,
             memory_bytes: usize::MAX,
         };
         Self { cores: 1, room, name: "roost".to_owned() }

@@ -11,9 +11,10 @@ import threading
 import websockets.exceptions
 from websockets.sync.client import connect
 
-from node import Node
+from node import Node, binary, confinement
 from wire import Wire
 
+START_SECONDS = 10
 WAIT_SECONDS = 10
 SCENARIOS = []
 
@@ -87,6 +88,17 @@ class World(Node):
 def _finish(process):
     process.kill()
     process.communicate()
+
+
+def refuses(*arguments, environment=None, confined=()):
+    """The exit code and the words of a node that will not start."""
+    command = [*confinement(confined), binary(), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=START_SECONDS, check=False, env=environment, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode != 0, f"{arguments} started: {done.stdout}"
+    assert "panicked" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
 
 
 class Answer:

@@ -24,6 +24,11 @@ def binary():
     return os.environ.get("ROOST_BIN") or str(ROOT / "target" / "debug" / "roost")
 
 
+def confinement(confined):
+    """The words before a program that confine.py is to confine; none if there is nothing to confine."""
+    return [sys.executable, str(CONFINE), *confined] if confined else []
+
+
 def limit_seconds(seconds, what):
     """From now on the process has `seconds` for `what`, then TimeoutError rises in the main thread; 0 lifts the limit."""
 
@@ -49,8 +54,7 @@ class Node:
         handle, name = tempfile.mkstemp(prefix="node-", suffix=".log", dir=logs)
         self.log = pathlib.Path(name)
         listeners = [word for option in ("--listen", "--api") if option not in options for word in (option, "127.0.0.1:0")]
-        confinement = [sys.executable, str(CONFINE), *confined] if confined else []
-        command = [*confinement, binary(), "serve", *listeners, *options]
+        command = [*confinement(confined), binary(), "serve", *listeners, *options]
         with os.fdopen(handle, "wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environment or {})}

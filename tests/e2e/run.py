@@ -6,6 +6,7 @@ WORDS select the scenarios whose sentence contains all of them.
 
 import importlib
 import pathlib
+import resource
 import sys
 import tempfile
 import time
@@ -60,6 +61,9 @@ def main(arguments):
     words = [word for word in arguments if word != "--list"]
     chosen = [one for one in load() if all(word in one[0] for word in words)]
     failed = 0
+    # Some scenarios have thousands of clients.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for name, function, options, seconds, config, confined in chosen:
         if listing:
             print(name)

@@ -6,8 +6,8 @@ import resource
 import socket
 import time
 
-from harness import WAIT_SECONDS, in_parallel, scenario
-from wire import PING, TEXT, Wire, frame, upgrade
+from harness import WAIT_SECONDS, World, in_parallel, refuses, scenario
+from wire import PING, PONG, TEXT, Wire, frame, upgrade
 
 PUBLISHERS = '[channels.""]\nclients_may_publish = true\n'
 NEWCOMERS = 2000
@@ -16,6 +16,36 @@ PUBLICATIONS = 200
 BENEATH = 40
 # A limit below every number that a node has: not even a client to be refused can be accepted.
 NOTHING = 4
+
+
+def carries(connections, confined):
+    """Demands that a node starts and holds so many."""
+    other = World("--max-connections", str(connections), "--shards", "2", confined=confined)
+    try:
+        wires = [other.wire().open() for _ in range(connections)]
+        assert knocks(other.public) == (503, "1"), "there is room for one more"
+        wires[0].send(frame(PING, b"x"))
+        assert wires[0].frame() == (PONG, b"x")
+        other.end()
+    finally:
+        other.kill()
+
+
+@scenario("more connections than the host carries are refused at start with the limit, what it allows, and the command that lifts it")
+def too_many(world):
+    options = ["serve", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--shards", "2", "--max-connections"]
+    code, words = refuses(*options, "2000", confined=("100", "none"))
+    found = re.search(r"--max-connections 2000: \d+ tables of 100 descriptors carry (\d+); .*`ulimit -Hn (\d+)`", words)
+    assert code == 1 and found, words
+    fits, needed = map(int, found.groups())
+    # Both numbers are right.
+    carries(fits, confined=("100", "none"))
+    refuses(*options, str(fits + 1), confined=("100", "none"))
+    carries(2000, confined=(str(needed), "none"))
+    # Neither files nor memory of any host carry a billion; which of them is named first is the host's affair.
+    code, words = refuses(*options, "1000000000")
+    found = re.search(r"--max-connections 1000000000: .*(`sysctl -w fs\.file-max=\d+`|`systemctl set-property UNIT MemoryMax=\d+M`)", words)
+    assert code == 1 and found, words
 
 
 class Api:
