@@ -7,11 +7,13 @@ import socket
 import time
 
 from harness import WAIT_SECONDS, World, in_parallel, refuses, scenario
-from wire import PING, PONG, TEXT, Wire, frame, upgrade
+from wire import PING, TEXT, Wire, frame, upgrade
 
 PUBLISHERS = '[channels.""]\nclients_may_publish = true\n'
 NEWCOMERS = 2000
 PUBLICATIONS = 200
+# As many as the API takes at once.
+API_CONNECTIONS = 1024
 # A limit below what is open, yet above the number of the spare descriptor, which the node opens before its clients.
 BENEATH = 40
 # A limit below every number that a node has: not even a client to be refused can be accepted.
@@ -24,8 +26,7 @@ def carries(connections, confined):
     try:
         wires = [other.wire().open() for _ in range(connections)]
         assert knocks(other.public) == (503, "1"), "there is room for one more"
-        wires[0].send(frame(PING, b"x"))
-        assert wires[0].frame() == (PONG, b"x")
+        assert says(wires[0], {"type": "ping"}) == {"type": "pong"}
         other.end()
     finally:
         other.kill()
@@ -244,3 +245,17 @@ def nothing_left(world):
     assert public.response().status == 101
     assert second.response().status == 200
     assert time.monotonic() - begin < 1
+
+
+@scenario("the API has all the connections that it takes: one more gets 503, and those that are there are answered")
+def full_api(world):
+    held = [world.wire(world.api) for _ in range(API_CONNECTIONS)]
+    late = world.wire(world.api)
+    response = late.response()
+    assert (response.status, response.headers["retry-after"]) == (503, "1"), response.status
+    late.ended()
+    for wire in held:
+        wire.send(b"GET /healthz HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        assert wire.response().status == 200
+    (line,) = complaints(world)
+    assert "API" in line, line
