@@ -12,6 +12,9 @@ from wire import PING, TEXT, Wire, frame, upgrade
 PUBLISHERS = '[channels.""]\nclients_may_publish = true\n'
 NEWCOMERS = 2000
 PUBLICATIONS = 200
+# Where the crowds come from. A load generator beside us binds nearly every port, and connect(2) of an unbound socket then
+# passes over them on all addresses; bind(2) passes over those of its own address only.
+SOURCE = "127.0.0.2"
 # As many as the API takes at once.
 API_CONNECTIONS = 1024
 # A limit below what is open, yet above the number of the spare descriptor, which the node opens before its clients.
@@ -24,7 +27,7 @@ def carries(connections, confined):
     """Demands that a node starts and holds so many."""
     other = World("--max-connections", str(connections), "--shards", "2", confined=confined)
     try:
-        wires = [other.wire().open() for _ in range(connections)]
+        wires = [other.wire(source=SOURCE).open() for _ in range(connections)]
         assert knocks(other.public) == (503, "1"), "there is room for one more"
         assert says(wires[0], {"type": "ping"}) == {"type": "pong"}
         other.end()
@@ -73,7 +76,7 @@ class Api:
 
 def subscriber(world, channel="a"):
     """A bare WebSocket that follows a channel."""
-    wire = world.wire().open(path=f"/live?channel={channel}")
+    wire = world.wire(source=SOURCE).open(path=f"/live?channel={channel}")
     assert heard(wire)["type"] == "subscribed"
     return wire
 
@@ -107,7 +110,7 @@ def silent(wire):
 def knocks(address, late=False):
     """A newcomer: the status of the answer to its upgrade, and when to try again if it is refused. A late one asks only
     when the answer has come."""
-    with Wire(address) as wire:
+    with Wire(address, source=SOURCE) as wire:
         if late:
             wire.socket.recv(1, socket.MSG_PEEK)
         wire.send(upgrade())
@@ -249,7 +252,7 @@ def nothing_left(world):
 
 @scenario("the API has all the connections that it takes: one more gets 503, and those that are there are answered")
 def full_api(world):
-    held = [world.wire(world.api) for _ in range(API_CONNECTIONS)]
+    held = [world.wire(world.api, source=SOURCE) for _ in range(API_CONNECTIONS)]
     late = world.wire(world.api)
     response = late.response()
     assert (response.status, response.headers["retry-after"]) == (503, "1"), response.status
