@@ -41,6 +41,16 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 /// Connections accepted by a shard in one turn.
 pub const ACCEPT_BUDGET: usize = 256;
+/// Newcomers refused by a shard in one turn: each takes the kernel longer than one that is accepted.
+pub const REFUSE_BUDGET: usize = 64;
+/// Refused clients that linger at one shard, and the part of a descriptor table that they may take: one in so many.
+pub const REFUSED_MAX: usize = 64;
+/// See [`REFUSED_MAX`].
+pub const REFUSED_PART: usize = 32;
+/// Time that a refused client has to send its request and to hang up, in milliseconds.
+pub const REFUSED_LINGER_MS: u64 = 1000;
+/// Reads from one refused client at one look.
+pub const REFUSED_READS: usize = 8;
 /// Connections that may be read in one turn.
 pub const READY_BUDGET: usize = 1024;
 /// Direct writes of passes in one turn: a few milliseconds of kernel time.
@@ -67,8 +77,6 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 pub const CHANNEL_POLICIES_MAX: usize = 1024;
 /// Connections that `--max-connections` may ask for: the most descriptors that Linux lets a table hold.
 pub const CONNECTIONS_MAX: usize = 1 << 30;
-/// Descriptors kept back for listeners, polls, wakers, the API and logs when the default of `--max-connections` is worked out.
-pub const DESCRIPTORS_RESERVED: usize = 256;
 /// Bytes that `--max-message` may ask for.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes that `--queue-soft` and `--queue-hard` may ask for.

@@ -5,13 +5,14 @@ use crate::config::{ApiAddr, Config};
 use crate::control::{self, Control, Listener};
 use crate::hub::ShardId;
 use crate::hub::names::Names;
-use crate::limits::Limits;
 use crate::proto::origin::OriginPolicy;
+use crate::reactor::acceptor::Acceptor;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Mailbox;
 use crate::reactor::post_office::PostOffice;
+use crate::reactor::reserve::Reserve;
 use crate::reactor::steering::Steering;
-use crate::reactor::{self, Reactor};
+use crate::reactor::{self, Entrance, Reactor};
 use crate::shard::Settings;
 use crate::sys::allocator;
 use crate::sys::descriptors::{self, Raised};
@@ -80,9 +81,13 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     let (office, control_poll, polls) = open_office(plan)?;
     let template = template(&config, plan, origins, names);
     let mut reactors = Vec::with_capacity(plan.shards);
+    // One for each descriptor table. The control thread's is that of all where no shard has its own.
+    let reserve = Arc::new(Reserve::default());
     for (index, (poll, listener)) in polls.into_iter().zip(public).enumerate() {
         let settings = Settings { id: ShardId(index as u16), own_seed: random(), ..template.clone() };
-        let reactor = Reactor::new(settings, poll, listener, office.clone(), clock);
+        let reserve = if plan.own_tables { Arc::default() } else { reserve.clone() };
+        let entrance = Entrance { listener, reserve, refused_max: plan.refused_per_shard_max };
+        let reactor = Reactor::new(settings, poll, entrance, office.clone(), clock);
         reactors.push(reactor.map_err(|error| NodeError::System("a shard's poll", error))?);
     }
     let settings = control::Settings {
@@ -91,6 +96,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         names,
         ipv6: public_address.is_ipv6(),
     };
+    let api = Acceptor::new(api, reserve, office.complaint.clone());
     let control = Control::new(settings, control_poll, api, signals, office, clock)
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
     start(reactors, plan)?;
@@ -100,14 +106,18 @@ pub fn run(config: Config) -> Result<(), NodeError> {
 
 /// Measures the host and finds room for what was asked for.
 fn plan(config: &Config, raised: Raised) -> Result<Plan, NodeError> {
-    let host = Host {
+    let files = memory::open_files();
+    let mut host = Host {
         descriptors: raised.to as usize,
-        separable: fd_table::is_separable(),
-        files: memory::open_files_left(),
+        separable: false,
+        files: files.left,
+        files_max: files.max,
         memory_bytes: memory::total_bytes(),
     };
-    let wanted = config.max_connections;
-    let plan = capacity::plan(wanted, config.shards, host).map_err(|short| NodeError::Room(wanted, short))?;
+    let (wanted, shards) = (config.max_connections, config.shards);
+    // Asked only where it matters: some filters end a process for the question.
+    host.separable = wanted > capacity::one_table(shards, host) && fd_table::is_separable();
+    let plan = capacity::plan(wanted, shards, host).map_err(|short| NodeError::Room(wanted, short))?;
     if plan.conns_max < wanted {
         tracing::warn!(
             wanted,
@@ -167,6 +177,7 @@ fn open_office(plan: Plan) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeErr
             shards: Vec::with_capacity(shards),
             control,
             steering: Steering::new(shards as u16, plan.conns_max),
+            complaint: Arc::default(),
         };
         let mut polls = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -183,7 +194,7 @@ fn template(config: &Config, plan: Plan, origins: OriginPolicy, names: Names) ->
     Settings {
         id: ShardId(0),
         shards: plan.shards as u16,
-        limits: Limits { conns_per_shard_max: plan.conns_per_shard_max, ..config.limits() },
+        limits: config.limits(plan.conns_per_shard_max),
         policies: config.policies.clone(),
         origins,
         echo: config.echo,

@@ -8,9 +8,11 @@ use std::path::Path;
 use clap::{ArgMatches, Command};
 
 use super::{Failure, logging, output};
+use crate::capacity;
 use crate::config::{self, ConfigError, Host, Task};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 use crate::node;
+use crate::sys::memory;
 
 pub(super) fn command() -> Command {
     config::command()
@@ -45,10 +47,18 @@ fn measure_host() -> Host {
     let smallest = Host::default();
     let hard = rlimit::Resource::NOFILE.get_hard();
     let descriptors = hard.map(|hard| usize::try_from(hard).unwrap_or(usize::MAX));
+    let files = memory::open_files();
+    let room = capacity::Host {
+        descriptors: descriptors.unwrap_or(smallest.room.descriptors),
+        separable: smallest.room.separable,
+        files: files.left,
+        files_max: files.max,
+        memory_bytes: memory::total_bytes(),
+    };
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Host {
         cores: std::thread::available_parallelism().map_or(smallest.cores, std::num::NonZero::get),
-        descriptors_max: descriptors.unwrap_or(smallest.descriptors_max),
+        room,
         name: if name.is_empty() { smallest.name } else { name },
     }
 }

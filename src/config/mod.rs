@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches};
-use toml::Table;
+use toml::{Table, Value};
 
 mod address;
 mod check;
@@ -101,9 +101,10 @@ impl Config {
         load(&matches, env, host, read_file).map(|loaded| loaded.config)
     }
 
-    /// The bounds that the shards see.
+    /// The bounds that the shards see, each of which may hold `conns_per_shard_max` connections: that is for
+    /// [`crate::capacity::plan`] to say.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self, conns_per_shard_max: usize) -> Limits {
         Limits {
             message_bytes_max: self.message_bytes_max,
             queue_soft_bytes: self.queue_soft_bytes,
@@ -112,7 +113,7 @@ impl Config {
             handshake_timeout_ms: millis(self.handshake_timeout),
             ping_interval_ms: millis(self.ping_interval),
             idle_timeout_ms: millis(self.idle_timeout),
-            conns_per_shard_max: self.max_connections.div_ceil(self.shards.max(1)),
+            conns_per_shard_max,
             ..Limits::default()
         }
     }
@@ -203,7 +204,7 @@ pub fn load(
         return Err(ConfigError::Problems(problems));
     }
 
-    let options = settings.to_options().map_err(unwritable)?;
+    let options = resolve_connections(&mut settings, host).map_err(unwritable)?;
     problems.extend(check::problems(&options, &settings));
     let policies = Policies::new(&options.channels);
     match policies {
@@ -218,6 +219,14 @@ pub fn load(
             Err(ConfigError::Problems(problems))
         }
     }
+}
+
+/// How many connections fit follows from the shards, whoever said how many those are.
+fn resolve_connections(settings: &mut Settings, host: &Host) -> Result<Options, toml::de::Error> {
+    let shards = settings.to_options()?.shards;
+    let connections = i64::try_from(host.connections(shards)).unwrap_or(i64::MAX);
+    settings.set_default("max_connections", Value::Integer(connections));
+    settings.to_options()
 }
 
 fn lay_file(

@@ -14,23 +14,39 @@ use super::policy::PolicyRule;
 use super::site::Site;
 use super::units::{Size, Span};
 use super::value::{ValueError, from_text, parse_switch};
-use crate::limits::{CONNECTIONS_MAX, DESCRIPTORS_RESERVED, Limits, SHARDS_MAX};
+use crate::capacity;
+use crate::limits::{CONNECTIONS_MAX, Limits, SHARDS_MAX};
 
 /// What defaults are worked out from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// Cores that this process may run on.
     pub cores: usize,
-    /// Descriptors that this process may come to hold, its limit raised as far as it may.
-    pub descriptors_max: usize,
+    /// What it has for connections.
+    pub room: capacity::Host,
     /// The host's name.
     pub name: String,
+}
+
+impl Host {
+    /// Connections that a node with so many shards holds when nobody says.
+    #[must_use]
+    pub fn connections(&self, shards: usize) -> usize {
+        capacity::unasked(shards, self.room).clamp(1, CONNECTIONS_MAX)
+    }
 }
 
 impl Default for Host {
     /// A small host that is the same everywhere, for tests.
     fn default() -> Self {
-        Self { cores: 1, descriptors_max: 1024, name: "roost".to_owned() }
+        let room = capacity::Host {
+            descriptors: 1024,
+            separable: false,
+            files: usize::MAX,
+            files_max: usize::MAX,
+            memory_bytes: usize::MAX,
+        };
+        Self { cores: 1, room, name: "roost".to_owned() }
     }
 }
 
@@ -56,7 +72,8 @@ pub struct Options {
     #[serde(deserialize_with = "count")]
     pub shards: usize,
 
-    /// Connections held at once; one more is answered 503 (default: what the limit on descriptors allows)
+    /// Connections held at once; one more is answered 503 (default: what one descriptor table and
+    /// the host's memory carry)
     #[arg(long, value_name = "N", value_parser = parse_count, hide_default_value = true)]
     #[serde(deserialize_with = "count")]
     pub max_connections: usize,
@@ -139,13 +156,13 @@ impl Options {
     #[must_use]
     pub fn on(host: &Host) -> Self {
         let limits = Limits::default();
-        let connections = host.descriptors_max.saturating_sub(DESCRIPTORS_RESERVED);
+        let shards = host.cores.clamp(1, SHARDS_MAX);
         Self {
             listen: ListenAddr(([0, 0, 0, 0], 8080).into()),
             api: ApiAddr::Tcp(([127, 0, 0, 1], 8081).into()),
             node: host.name.clone(),
-            shards: host.cores.clamp(1, SHARDS_MAX),
-            max_connections: connections.clamp(1, CONNECTIONS_MAX),
+            shards,
+            max_connections: host.connections(shards),
             max_message: Size::from_bytes(limits.message_bytes_max as u64),
             queue_soft: Size::from_bytes(limits.queue_soft_bytes as u64),
             queue_soft_for: Span::from_millis(limits.queue_soft_for_ms),

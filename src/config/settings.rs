@@ -97,6 +97,13 @@ impl Settings {
         self.options.insert(key.to_owned(), Setting { value, source });
     }
 
+    /// Lays another default where nobody said anything: for one that follows from what was said elsewhere.
+    pub fn set_default(&mut self, key: &str, value: Value) {
+        if let Some(setting) = self.options.get_mut(key).filter(|setting| setting.source == Source::Default) {
+            setting.value = value;
+        }
+    }
+
     /// The options that these settings spell.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::capacity;
 
 fn load_from(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<Loaded, ConfigError> {
     load_as(args, env, "roost.toml", file)
@@ -84,11 +85,14 @@ fn no_file_is_read_unless_one_is_named() {
 
 #[test]
 fn defaults_come_from_the_host_and_the_limits() {
-    let host = Host { cores: 6, descriptors_max: 20_000, name: "edge-1".to_owned() };
+    let room = capacity::Host { descriptors: 20_000, ..Host::default().room };
+    let host = Host { cores: 6, room, name: "edge-1".to_owned() };
     let config = Config::load([], [], &host, |_| Ok(String::new())).unwrap();
-    assert_eq!((config.shards, config.max_connections, config.node.as_str()), (6, 20_000 - 256, "edge-1"));
-    assert_eq!(config.limits(), Limits { conns_per_shard_max: 3_291, ..Limits::default() });
-    let many = Host { cores: 1_000, descriptors_max: usize::MAX, ..host };
+    let expected = (6, capacity::one_table(6, room), "edge-1");
+    assert_eq!((config.shards, config.max_connections, config.node.as_str()), expected);
+    assert_eq!(config.limits(usize::MAX), Limits::default());
+    let room = capacity::Host { descriptors: usize::MAX, ..room };
+    let many = Host { cores: 1_000, room, ..host };
     let config = Config::load([], [], &many, |_| Ok(String::new())).unwrap();
     assert_eq!(
         (config.shards, config.max_connections),
@@ -97,10 +101,23 @@ fn defaults_come_from_the_host_and_the_limits() {
 }
 
 #[test]
+fn as_many_connections_as_the_host_carries_follows_from_the_shards_unless_somebody_says() {
+    let host = Host::default();
+    let load = |args: &[&str]| {
+        let args = args.iter().map(|&arg| OsString::from(arg));
+        Config::load(args, [], &host, |_| Ok(String::new())).unwrap().max_connections
+    };
+    assert_eq!(load(&["--shards", "50"]), capacity::one_table(50, host.room));
+    assert_eq!(load(&["--shards", "50", "--max-connections", "7"]), 7);
+    let room = capacity::Host { memory_bytes: 100 * crate::limits::CONN_MEMORY_BYTES, ..host.room };
+    assert_eq!(Host { room, ..host }.connections(1), 100, "memory is a bound as well");
+}
+
+#[test]
 fn every_bound_reaches_the_shards_in_its_unit() {
     let file = "max_message = 1000\nqueue_soft = \"2KiB\"\nqueue_soft_for = \"3s\"\nqueue_hard = 4096\n\
-                handshake_timeout = \"5s\"\nping_interval = \"6ms\"\nidle_timeout = \"7m\"\nmax_connections = 9\nshards = 2";
-    let limits = load_from(&[], &[], file).unwrap().config.limits();
+                handshake_timeout = \"5s\"\nping_interval = \"6ms\"\nidle_timeout = \"7m\"";
+    let limits = load_from(&[], &[], file).unwrap().config.limits(5);
     let expected = Limits {
         message_bytes_max: 1000,
         queue_soft_bytes: 2048,

@@ -3,10 +3,11 @@
 use super::stream::Stream;
 use crate::api::{Reply, Route};
 use crate::clock::Now;
+use crate::conn::socket::Socket;
 use crate::limits::{API_IDLE_TIMEOUT_MS, API_INPUT_BYTES_MAX, API_REQUEST_TIMEOUT_MS};
 use crate::proto::body::{BodyReader, body_length};
 use crate::proto::http::{Head, HeadScanner, Refusal, put_continue, put_refusal};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 
 /// A request that arrived in full.
 #[derive(Debug)]
@@ -168,17 +169,10 @@ impl ApiConn {
             }
         }
         if matches!(self.state, State::Closing) && !self.ended {
-            self.shut()?;
+            // Behind the last answer goes our FIN; the client's is waited for, so that no reset overtakes the answer.
+            self.stream.shutdown_write()?;
         }
         Ok(())
-    }
-
-    /// Behind the last answer goes our FIN; the client's is waited for, so that no reset overtakes the answer.
-    fn shut(&self) -> io::Result<()> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write),
-        }
     }
 
     fn close(&mut self, now: Now) {
@@ -249,6 +243,7 @@ const LINGER_MS: u64 = 2_000;
 mod tests {
     use super::*;
     use mio::net::UnixStream;
+    use std::io::{Read, Write};
 
     const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: roost\r\n\r\n";
 

@@ -13,12 +13,14 @@ use crate::api::{Reply, Route};
 use crate::clock::Now;
 use crate::hub::ShardId;
 use crate::hub::names::Names;
-use crate::limits::{API_BUDGET_REQUESTS, API_CONNS_MAX, CALL_TIMEOUT_MS};
+use crate::limits::{ACCEPT_BUDGET, API_BUDGET_REQUESTS, API_CONNS_MAX, CALL_TIMEOUT_MS};
 use crate::metrics::heap::Heap;
 use crate::metrics::text::{self, Snapshot};
 use crate::proto::http::Refusal;
+use crate::reactor::acceptor::{Acceptor, Arrival};
 use crate::reactor::clock::Clock;
 use crate::reactor::post_office::{PostOffice, Sender};
+use crate::reactor::refused::turn_away;
 use crate::shard::mail::{Mail, Parcel, Publisher, Question, Report};
 use crate::sys::footprint;
 use crate::sys::signals::Signals;
@@ -56,7 +58,7 @@ pub struct Settings {
 pub struct Control {
     settings: Settings,
     poll: Poll,
-    listener: Listener,
+    acceptor: Acceptor<Listener>,
     signals: Signals,
     office: Arc<PostOffice>,
     sender: Sender,
@@ -84,18 +86,18 @@ impl Control {
     pub fn new(
         settings: Settings,
         poll: Poll,
-        mut listener: Listener,
+        mut acceptor: Acceptor<Listener>,
         mut signals: Signals,
         office: Arc<PostOffice>,
         clock: Clock,
     ) -> io::Result<Self> {
-        listener.register(poll.registry(), LISTENER)?;
+        acceptor.source_mut().register(poll.registry(), LISTENER)?;
         poll.registry().register(signals.source(), SIGNALS, Interest::READABLE)?;
         let (sender, running) = (Sender::new(office.clone()), office.shards.len());
         Ok(Self {
             settings,
             poll,
-            listener,
+            acceptor,
             signals,
             office,
             sender,
@@ -119,10 +121,10 @@ impl Control {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         self.rss_at_start = footprint::process().map(|process| process.rss);
+        self.acceptor.open_reserve();
         // Clients may have come while the node was being put together.
-        self.accept(self.clock.now());
+        let mut timeout = Some(Duration::ZERO);
         while self.running > 0 {
-            let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -131,7 +133,7 @@ impl Control {
             for event in &events {
                 match event.token() {
                     MAILBOX => self.open_mail(now),
-                    LISTENER => self.accept(now),
+                    LISTENER => self.acceptor.ready(),
                     SIGNALS => self.signalled(),
                     Token(key) => {
                         if let Some((conn, _)) = self.conns.get_mut(key) {
@@ -141,38 +143,52 @@ impl Control {
                     }
                 }
             }
+            self.accept(now);
             for key in std::mem::take(&mut self.again) {
                 self.advance(now, key);
             }
             self.sweep(now);
             self.sender.send();
+            timeout = self.timeout(now);
         }
         Ok(())
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&self, now: Now) -> Option<Duration> {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let busy = !self.conns.is_empty() || !self.calls.is_empty();
-        busy.then_some(Duration::from_millis(SWEEP_MS))
+        let sweep_ms = busy.then_some(now.mono_ms + SWEEP_MS);
+        let due_ms = sweep_ms.into_iter().chain(self.acceptor.due_ms(now)).min()?;
+        Some(Clock::until(now, due_ms))
     }
 
     fn accept(&mut self, now: Now) {
-        while let Ok(mut stream) = self.listener.accept() {
-            if self.conns.len() >= API_CONNS_MAX {
-                tracing::warn!(connections = API_CONNS_MAX, "too many connections to the API");
-                continue;
+        for _ in 0..ACCEPT_BUDGET {
+            match self.acceptor.next(now) {
+                Arrival::Newcomer(stream) => self.let_in(now, stream),
+                Arrival::Refused | Arrival::Gone => {}
+                Arrival::Nobody => return,
             }
-            let entry = self.conns.vacant_entry();
-            let key = entry.key();
-            match stream.register(self.poll.registry(), Token(key)) {
-                Ok(()) => {
-                    self.serial += 1;
-                    entry.insert((ApiConn::new(stream, now), self.serial));
-                    self.advance(now, key);
-                }
-                Err(error) => tracing::warn!(%error, "a connection to the API could not be registered"),
+        }
+    }
+
+    fn let_in(&mut self, now: Now, mut stream: Stream) {
+        let outcome = if self.conns.len() < API_CONNS_MAX {
+            stream.register(self.poll.registry(), Token(self.conns.vacant_key()))
+        } else {
+            Err(io::Error::other("too many connections to the API"))
+        };
+        match outcome {
+            Ok(()) => {
+                self.serial += 1;
+                let key = self.conns.insert((ApiConn::new(stream, now), self.serial));
+                self.advance(now, key);
+            }
+            Err(error) => {
+                self.acceptor.complaint().refused(now, &error);
+                turn_away(stream);
             }
         }
     }

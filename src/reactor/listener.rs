@@ -1,139 +1,337 @@
-//! Accepts within a budget, and refuses in a designed way when there is no room. Must never spin or stop listening
-//! because a descriptor is missing.
+//! A shard's listener: clients come in within a budget, or are told that there is no room. Must never let one more in than
+//! the node may hold.
 
+use super::acceptor::{Accept, Acceptor, Arrival};
+use super::refused::Refused;
+use super::steering::Steering;
 use crate::clock::Now;
-use crate::limits::ACCEPT_BUDGET;
-use crate::proto::answer::put_refusal;
-use crate::proto::http::Refusal;
+use crate::conn::socket::Socket;
+use crate::limits::{ACCEPT_BUDGET, REFUSE_BUDGET};
 use crate::shard::Shard;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
-use rustix::io::Errno;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use crate::shard::conn_table::Token;
+use std::io;
 
-/// One shard's listener.
+/// One shard's listener, and those whom it refused.
 #[derive(Debug)]
-pub struct Listener {
-    tcp: TcpListener,
-    /// Given up for a moment to accept and refuse a client when there is no other descriptor.
-    reserve: Option<File>,
-    /// Clients may be waiting that the poll will not mention again: it is edge-triggered.
-    more: bool,
-    /// Not before this moment, in milliseconds since the node started: out of descriptors.
-    paused_until_ms: u64,
-    /// When the last line about missing descriptors was logged.
-    logged_ms: u64,
+pub struct Listener<A: Accept> {
+    /// None once it is closed.
+    acceptor: Option<Acceptor<A>>,
+    refused: Refused<A::Stream>,
 }
 
-impl Listener {
-    /// Listens for a shard.
-    ///
-    /// # Errors
-    /// When it cannot be registered.
-    pub fn new(tcp: std::net::TcpListener, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut tcp = TcpListener::from_std(tcp);
-        registry.register(&mut tcp, token, Interest::READABLE)?;
-        Ok(Self { tcp, reserve: None, more: true, paused_until_ms: 0, logged_ms: 0 })
+impl<A: Accept> Listener<A> {
+    /// Over an acceptor; `refused_max` of those who do not come in may linger.
+    #[must_use]
+    pub fn new(acceptor: Acceptor<A>, refused_max: usize) -> Self {
+        Self { acceptor: Some(acceptor), refused: Refused::new(refused_max) }
     }
 
-    /// Takes the reserved descriptor, in the table of the thread that accepts.
-    pub fn open_reserve(&mut self) {
-        self.reserve = File::open("/dev/null").ok();
+    /// The listening socket, unless it is closed.
+    #[must_use]
+    pub fn source(&self) -> Option<&A> {
+        self.acceptor.as_ref().map(Acceptor::source)
+    }
+
+    /// Takes the spare descriptor, in the table of the thread that accepts.
+    pub fn open_reserve(&self) {
+        self.acceptor.iter().for_each(Acceptor::open_reserve);
     }
 
     /// The poll says that someone is waiting.
     pub fn ready(&mut self) {
-        self.more = true;
+        self.acceptor.iter_mut().for_each(Acceptor::ready);
     }
 
-    /// When it wants to accept again, in milliseconds since the node started.
+    /// Whether someone may be waiting to be accepted.
+    #[must_use]
+    pub fn is_waited_for(&self, now: Now) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.due_ms(now).is_some())
+    }
+
+    /// Listens no more. Whoever was refused keeps the time to read why.
+    pub fn close(&mut self) {
+        self.acceptor = None;
+    }
+
+    /// Whether it is closed and nobody lingers.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.acceptor.is_none() && self.refused.is_empty()
+    }
+
+    /// When it wants its turn, in milliseconds since the node started.
     #[must_use]
     pub fn due_ms(&self, now: Now) -> Option<u64> {
-        self.more.then(|| self.paused_until_ms.max(now.mono_ms))
+        let accept_ms = self.acceptor.as_ref().and_then(|acceptor| acceptor.due_ms(now));
+        accept_ms.into_iter().chain(self.refused.due_ms()).min()
     }
 
-    /// Accepts until nobody waits or the budget is used up. The node has `room` for so many more.
-    pub fn accept(&mut self, now: Now, shard: &mut Shard<TcpStream>, registry: &Registry, mut room: usize) {
-        if !self.more || now.mono_ms < self.paused_until_ms {
-            return;
-        }
+    /// Lets clients in until nobody waits or a budget is used up. `register` puts one on the poll. Returns how many came
+    /// in; `steering` has counted them already.
+    pub fn turn(
+        &mut self,
+        now: Now,
+        shard: &mut Shard<A::Stream>,
+        steering: &Steering,
+        mut register: impl FnMut(&mut A::Stream, Token) -> io::Result<()>,
+    ) -> usize {
+        self.refused.look(now);
+        let Some(acceptor) = &mut self.acceptor else { return 0 };
+        let (mut entered, mut refused) = (0, 0);
         for _ in 0..ACCEPT_BUDGET {
-            match self.tcp.accept() {
-                Ok((stream, _)) if room > 0 => {
-                    room -= 1;
-                    take(now, stream, shard, registry);
-                }
-                Ok((stream, _)) => {
-                    shard.accept_failed();
-                    turn_away(stream);
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => {
-                        self.more = false;
-                        return;
+            match acceptor.next(now) {
+                Arrival::Newcomer(stream) => match let_in(now, stream, shard, steering, &mut register) {
+                    Ok(()) => entered += 1,
+                    Err((stream, why)) => {
+                        why.iter().for_each(|error| acceptor.complaint().refused(now, error));
+                        self.refused.refuse(now, stream);
+                        refused += 1;
                     }
-                    // The client went away while it waited (accept(2)).
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                    _ => return self.no_room(now, shard, &error),
                 },
+                Arrival::Refused => refused += 1,
+                Arrival::Gone => {}
+                Arrival::Nobody => break,
+            }
+            if refused >= REFUSE_BUDGET {
+                break;
             }
         }
+        shard.count_refused(refused);
+        entered
+    }
+}
+
+/// Gives a client a place, or back: with an error where it was the poll that had none.
+fn let_in<S: Socket>(
+    now: Now,
+    stream: S,
+    shard: &mut Shard<S>,
+    steering: &Steering,
+    register: impl FnOnce(&mut S, Token) -> io::Result<()>,
+) -> Result<(), (S, Option<io::Error>)> {
+    if !steering.enter() {
+        return Err((stream, None));
+    }
+    let outcome = shard.insert_with(now, stream, register);
+    if outcome.is_err() {
+        steering.leave();
+    }
+    outcome.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::complaint::Complaint;
+    use crate::reactor::fake::{Client, FakeStream, START, Script, later, shard};
+    use crate::shard::Readiness;
+    use rustix::io::Errno;
+    use std::rc::Rc;
+    use std::sync::{Arc, Mutex};
+
+    const UPGRADE: &[u8] =
+        b"GET /live?channel=a HTTP/1.1\r\nHost: roost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    /// A masked text frame with `{"type":"ping"}`; the mask is zero.
+    const PING: &[u8] = b"\x81\x8f\0\0\0\0{\"type\":\"ping\"}";
+    const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
+
+    /// A shard, its listener, and the poll, which may have no room.
+    struct Front {
+        listener: Listener<Rc<Script>>,
+        shard: Shard<FakeStream>,
+        steering: Steering,
+        script: Rc<Script>,
+        poll: Result<(), Errno>,
+        tokens: Vec<Token>,
     }
 
-    /// Accepts whoever waits with the reserved descriptor, to say so, then pauses.
-    fn no_room(&mut self, now: Now, shard: &mut Shard<TcpStream>, error: &io::Error) {
-        shard.accept_failed();
-        if now.mono_ms >= self.logged_ms + LOG_PAUSE_MS {
-            self.logged_ms = now.mono_ms;
-            tracing::warn!(%error, "cannot accept: newcomers get 503");
-        }
-        let missing =
-            Errno::from_io_error(error).is_some_and(|errno| errno == Errno::MFILE || errno == Errno::NFILE);
-        if missing && self.reserve.take().is_some() {
-            if let Ok((stream, _)) = self.tcp.accept() {
-                turn_away(stream);
+    impl Front {
+        fn new(conns_max: usize) -> Self {
+            let script = Rc::new(Script::default());
+            let acceptor = Acceptor::new(script.clone(), Arc::default(), Arc::<Complaint>::default());
+            Self {
+                listener: Listener::new(acceptor, 4),
+                shard: shard(),
+                steering: Steering::new(1, conns_max),
+                script,
+                poll: Ok(()),
+                tokens: Vec::new(),
             }
-            self.open_reserve();
         }
-        self.paused_until_ms = now.mono_ms + ACCEPT_PAUSE_MS;
+
+        fn turn(&mut self, now: Now) -> usize {
+            let (poll, tokens) = (self.poll, &mut self.tokens);
+            self.listener.turn(now, &mut self.shard, &self.steering, |_, token| {
+                poll.inspect(|()| tokens.push(token)).map_err(io::Error::from)
+            })
+        }
+
+        /// A client begins to wait, and the poll says so.
+        fn knocks(&mut self) -> Rc<Client> {
+            self.listener.ready();
+            self.script.knocks()
+        }
+
+        /// A client that has come in and was upgraded.
+        fn connected(&mut self) -> (Token, Rc<Client>) {
+            let client = self.knocks();
+            assert_eq!(self.turn(START), 1);
+            let token = *self.tokens.last().unwrap();
+            client.sends.borrow_mut().extend(UPGRADE);
+            self.shard.ready(START, token, READABLE);
+            assert!(client.heard().starts_with("HTTP/1.1 101 "));
+            (token, client)
+        }
+
+        /// It is served as ever, and nobody else has written to it.
+        fn lives(&mut self, now: Now, (token, client): &(Token, Rc<Client>)) {
+            client.sends.borrow_mut().extend(PING);
+            self.shard.ready(now, *token, READABLE);
+            assert_eq!(client.heard(), "\u{fffd}\u{f}{\"type\":\"pong\"}");
+            assert!(!client.closed.get());
+        }
+    }
+
+    /// What `work` logs.
+    fn logged(work: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Log(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = log.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn in_a_shortage_newcomers_are_told_so_those_connected_notice_nothing_and_the_log_gets_a_line_a_second() {
+        const SECONDS: u64 = 10;
+        let mut front = Front::new(100);
+        let all = [front.connected(), front.connected()];
+        let mut knocked = Vec::new();
+        let log = logged(|| {
+            for ms in (0..SECONDS * 1000).step_by(40) {
+                let now = later(START, ms);
+                for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS] {
+                    front.script.fails(errno);
+                    knocked.push(front.knocks());
+                }
+                assert_eq!(front.turn(now), 0);
+                all.iter().for_each(|one| front.lives(now, one));
+            }
+        });
+        assert!(knocked.iter().all(|client| client.is_refused() && client.closed.get()));
+        let lines = log.lines().count() as u64;
+        assert!((SECONDS - 1..=SECONDS).contains(&lines), "{lines} lines\n{log}");
+        assert!(log.lines().all(|line| line.contains("they get 503")), "{log}");
+        assert_eq!(front.shard.counters().accepts_refused, knocked.len() as u64);
+        assert_eq!(front.shard.len(), 2);
+        let _newcomer = front.connected();
+    }
+
+    #[test]
+    fn a_newcomer_that_the_poll_has_no_room_for_gets_503_is_counted_and_leaves_its_place() {
+        let mut front = Front::new(2);
+        let one = front.connected();
+        let log = logged(|| {
+            for errno in [Errno::NOSPC, Errno::NOMEM] {
+                front.poll = Err(errno);
+                let (first, second) = (front.knocks(), front.knocks());
+                assert_eq!(front.turn(START), 0);
+                assert!(first.is_refused() && second.is_refused(), "{errno}");
+                front.lives(START, &one);
+            }
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let counters = front.shard.counters();
+        assert_eq!((counters.accepted, counters.accepts_refused, counters.connections), (1, 4, 1));
+        front.poll = Ok(());
+        let _newcomer = front.connected();
+        let late = front.knocks();
+        assert_eq!(front.turn(START), 0);
+        assert!(late.is_refused(), "two places, and both are taken");
+    }
+
+    #[test]
+    fn a_crowd_beyond_the_room_is_refused_in_pieces_between_which_those_connected_are_served() {
+        let mut front = Front::new(1);
+        let one = front.connected();
+        let crowd: Vec<_> = (0..3 * REFUSE_BUDGET).map(|_| front.knocks()).collect();
+        for piece in crowd.chunks(REFUSE_BUDGET) {
+            assert!(
+                front.listener.is_waited_for(START) && front.listener.due_ms(START) == Some(START.mono_ms)
+            );
+            assert_eq!(front.turn(START), 0);
+            assert!(piece.iter().all(|client| client.is_refused()));
+            front.lives(START, &one);
+        }
+        assert_eq!(front.shard.counters().accepts_refused, crowd.len() as u64);
+    }
+
+    #[test]
+    fn a_closed_listener_lets_those_linger_whom_it_refused() {
+        let mut front = Front::new(0);
+        let refused = front.knocks();
+        front.turn(START);
+        front.listener.close();
+        assert!(front.listener.source().is_none() && !front.listener.is_over() && !refused.closed.get());
+        refused.hung_up.set(true);
+        front.turn(later(START, front.listener.due_ms(START).unwrap() - START.mono_ms));
+        assert!(refused.closed.get() && front.listener.is_over() && front.listener.due_ms(START).is_none());
+    }
+
+    #[test]
+    fn whatever_the_kernel_answers_every_client_comes_in_or_is_told_why_not() {
+        const ERRORS: [Errno; 7] = [
+            Errno::INTR,
+            Errno::CONNABORTED,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::PERM,
+            Errno::BADF,
+        ];
+        for seed in 0..300 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let conns_max = rng.usize(..40);
+            let mut front = Front::new(conns_max);
+            let (mut clients, mut entered) = (Vec::new(), 0);
+            let mut now = START;
+            for _ in 0..200 {
+                for _ in 0..rng.usize(..4) {
+                    if rng.bool() {
+                        clients.push(front.knocks());
+                    } else {
+                        front.script.fails(rng.choice(ERRORS).unwrap());
+                    }
+                }
+                front.poll = if rng.u8(..5) == 0 { Err(Errno::NOSPC) } else { Ok(()) };
+                entered += front.turn(now);
+                now = later(now, rng.u64(..30));
+            }
+            front.poll = Ok(());
+            // The shortage is over, and no edge says so.
+            while front.listener.is_waited_for(now) {
+                entered += front.turn(now);
+                now = later(now, 50);
+            }
+            let inside = clients.iter().filter(|client| !client.ended.get()).count();
+            assert_eq!((inside, entered), (front.shard.len(), front.shard.len()), "seed {seed}");
+            assert!(inside <= conns_max, "seed {seed}: {inside} in {conns_max} places");
+            let refused = clients.iter().filter(|client| client.is_refused()).count();
+            assert_eq!(inside + refused, clients.len(), "seed {seed}: somebody was told nothing");
+            assert_eq!(front.shard.counters().accepts_refused, refused as u64, "seed {seed}");
+        }
     }
 }
-
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tcp.as_fd()
-    }
-}
-
-fn take(now: Now, stream: TcpStream, shard: &mut Shard<TcpStream>, registry: &Registry) {
-    let token = match shard.insert(now, stream) {
-        Ok(token) => token,
-        Err(stream) => return turn_away(stream),
-    };
-    let Some(socket) = shard.socket_mut(token) else { return };
-    // Once and for all: edges tell of room as well as of bytes.
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    if let Err(error) = registry.register(socket, Token(token.to_usize()), interest) {
-        tracing::warn!(%error, "a connection could not be registered");
-        shard.abandon(token);
-    }
-}
-
-/// Says that there is no room, as well as it can be said without keeping the client.
-fn turn_away(mut stream: TcpStream) {
-    let mut answer = Vec::new();
-    put_refusal(&mut answer, &Refusal::unavailable());
-    // Whatever fails here, the client is gone already.
-    let _ = stream.write_all(&answer);
-    let _ = stream.shutdown(Shutdown::Write);
-    // A request left unread would turn the close into a reset, which may overtake the answer.
-    let _ = stream.read(&mut [0; 8192]);
-}
-
-/// One line a second about missing descriptors is enough.
-const LOG_PAUSE_MS: u64 = 1000;
-/// How long nobody is accepted once there is no descriptor.
-const ACCEPT_PAUSE_MS: u64 = 50;

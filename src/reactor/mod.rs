@@ -1,12 +1,19 @@
 //! Floor 4: the only poll of a shard. Stamps the time, tells the shard what is ready, carries its mail. Must never
 //! decide anything: that is the shard's.
 
+pub mod acceptor;
 pub mod clock;
+pub mod complaint;
 pub mod listener;
 pub mod mailbox;
 pub mod post_office;
+pub mod refused;
+pub mod reserve;
 pub mod steering;
 mod tcp;
+
+#[cfg(test)]
+mod fake;
 
 use crate::clock::Now;
 use crate::hub::ShardId;
@@ -15,12 +22,14 @@ use crate::shard::conn_table::Token;
 use crate::shard::mail::{Mail, Parcel, Question, Report};
 use crate::shard::{Next, Readiness, Settings, Shard};
 use crate::sys::allocator;
+use acceptor::Acceptor;
 use clock::Clock;
 use listener::Listener;
 use mio::event::Event;
-use mio::net::TcpStream;
-use mio::{Events, Poll};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll};
 use post_office::{PostOffice, Sender};
+use reserve::Reserve;
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -38,12 +47,23 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 
+/// How clients come to a shard.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Where they wait.
+    pub listener: std::net::TcpListener,
+    /// The spare descriptor of the table that the shard will be in.
+    pub reserve: Arc<Reserve>,
+    /// How many of those that it refuses may linger.
+    pub refused_max: usize,
+}
+
 /// One shard, its poll and its listener.
 #[derive(Debug)]
 pub struct Reactor {
     id: ShardId,
     poll: Poll,
-    listener: Option<Listener>,
+    listener: Listener<TcpListener>,
     shard: Shard<TcpStream>,
     sender: Sender,
     clock: Clock,
@@ -68,11 +88,14 @@ impl Reactor {
     pub fn new(
         settings: Settings,
         poll: Poll,
-        listener: std::net::TcpListener,
+        entrance: Entrance,
         office: Arc<PostOffice>,
         clock: Clock,
     ) -> io::Result<Self> {
-        let listener = Some(Listener::new(listener, poll.registry(), LISTENER)?);
+        let mut tcp = TcpListener::from_std(entrance.listener);
+        poll.registry().register(&mut tcp, LISTENER, Interest::READABLE)?;
+        let acceptor = Acceptor::new(tcp, entrance.reserve, office.complaint.clone());
+        let listener = Listener::new(acceptor, entrance.refused_max);
         let id = settings.id;
         let (shard, sender) = (Shard::new(settings), Sender::new(office));
         Ok(Self {
@@ -100,7 +123,7 @@ impl Reactor {
     /// The descriptors that no other table may keep open: its poll's and its listener's.
     #[must_use]
     pub fn descriptors(&self) -> Vec<RawFd> {
-        let listener = self.listener.as_ref().map(|listener| listener.as_fd().as_raw_fd());
+        let listener = self.listener.source().map(|tcp| tcp.as_fd().as_raw_fd());
         std::iter::once(self.poll.as_raw_fd()).chain(listener).collect()
     }
 
@@ -110,7 +133,7 @@ impl Reactor {
     /// # Errors
     /// When the poll fails, which leaves nothing to go on with.
     pub fn run(mut self) -> io::Result<Infallible> {
-        self.listener.iter_mut().for_each(Listener::open_reserve);
+        self.listener.open_reserve();
         let mut events = Events::with_capacity(EVENTS);
         let mut timeout = Some(Duration::ZERO);
         loop {
@@ -142,7 +165,7 @@ impl Reactor {
     fn happened(&mut self, now: Now, event: &Event) {
         match event.token() {
             MAILBOX => self.open_mail(now),
-            LISTENER => self.listener.iter_mut().for_each(Listener::ready),
+            LISTENER => self.listener.ready(),
             token => {
                 let readiness = Readiness {
                     readable: event.is_readable(),
@@ -179,14 +202,7 @@ impl Reactor {
 
     fn turn(&mut self, now: Now) -> Next {
         self.shard.set_congested(self.sender.office().congested());
-        if let Some(listener) = &mut self.listener {
-            let room = self.sender.office().steering.room();
-            listener.accept(now, &mut self.shard, self.poll.registry(), room);
-            // A draining node turns away whoever waits already, then stops listening.
-            if self.leave_at_ms.is_some() && listener.due_ms(now).is_none() {
-                self.listener = None;
-            }
-        }
+        self.accept(now);
         let next = self.shard.turn(now);
         self.recount();
         for parcel in self.shard.parcels() {
@@ -196,22 +212,35 @@ impl Reactor {
         next
     }
 
+    fn accept(&mut self, now: Now) {
+        let (registry, steering) = (self.poll.registry(), &self.sender.office().steering);
+        // Once and for all: edges tell of room as well as of bytes.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.counted += self.listener.turn(now, &mut self.shard, steering, |stream, token| {
+            registry.register(stream, mio::Token(token.to_usize()), interest)
+        });
+        // A draining node turns away whoever waits already, then stops listening.
+        if self.leave_at_ms.is_some() && !self.listener.is_waited_for(now) {
+            self.listener.close();
+        }
+    }
+
     /// Tells the node how many there are, and turns newcomers elsewhere before the table is full: those on their
     /// way still find room. They come back with some distance, so that one leaving client does not turn them to and fro.
     fn recount(&mut self) {
         let (count, most) = (self.shard.len(), self.shard.conns_max());
         let steering = &self.sender.office().steering;
+        self.most = self.most.max(count);
         if count != self.counted {
             steering.recount(self.counted, count);
-            self.most = self.most.max(count);
             self.counted = count;
         }
         let full = if self.full { count > most - most / 8 } else { count >= most - most / 32 };
         if full != self.full
-            && let Some(listener) = &self.listener
+            && let Some(tcp) = self.listener.source()
         {
             self.full = full;
-            steering.set_full(self.id, full, listener);
+            steering.set_full(self.id, full, tcp);
         }
     }
 
@@ -231,7 +260,8 @@ impl Reactor {
     }
 
     fn is_over(&self, now: Now) -> bool {
-        self.leave_at_ms.is_some_and(|leave_at_ms| self.shard.is_drained() || now.mono_ms >= leave_at_ms)
+        let is_empty = self.shard.is_drained() && self.listener.is_over();
+        self.leave_at_ms.is_some_and(|leave_at_ms| is_empty || now.mono_ms >= leave_at_ms)
     }
 
     fn timeout(&self, now: Now, next: Next) -> Option<Duration> {
@@ -240,7 +270,7 @@ impl Reactor {
             Next::At(at_ms) => Some(at_ms),
             Next::Idle => None,
         };
-        let listener_ms = self.listener.as_ref().and_then(|listener| listener.due_ms(now));
+        let listener_ms = self.listener.due_ms(now);
         let leave_ms = self.leave_at_ms.filter(|_| !self.stopped);
         let due_ms = shard_ms.into_iter().chain(listener_ms).chain(leave_ms).min()?;
         Some(Clock::until(now, due_ms))

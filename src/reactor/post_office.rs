@@ -1,5 +1,6 @@
 //! Where every thread finds every mailbox. Must never look into what it carries.
 
+use super::complaint::Complaint;
 use super::mailbox::Mailbox;
 use super::steering::Steering;
 use crate::hub::ShardId;
@@ -17,6 +18,8 @@ pub struct PostOffice {
     pub control: Mailbox<Report>,
     /// Who has room.
     pub steering: Steering,
+    /// What is said about those who found none.
+    pub complaint: Arc<Complaint>,
 }
 
 /// One sender's outgoing mail: sorted by receiver, then handed over in one batch each.

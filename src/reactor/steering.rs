@@ -23,10 +23,17 @@ impl Steering {
         Self { shards, conns_max, conns: AtomicUsize::new(0), full: Mutex::new(ShardSet::default()) }
     }
 
-    /// Connections that the node has room for.
+    /// Takes one of the node's places, if one is left: however many shards ask at once, no more come in than the node
+    /// may hold.
     #[must_use]
-    pub fn room(&self) -> usize {
-        self.conns_max.saturating_sub(self.conns.load(Ordering::Relaxed))
+    pub fn enter(&self) -> bool {
+        let one_more = |conns| (conns < self.conns_max).then_some(conns + 1);
+        self.conns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Gives the place back that [`Steering::enter`] took.
+    pub fn leave(&self) {
+        self.conns.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A shard had `before` connections when it last said so, and has `after` now.
@@ -54,5 +61,28 @@ impl Steering {
         if let Err(error) = steered {
             tracing::warn!(shard = shard.0, full, %error, "newcomers cannot be steered: a full shard answers 503");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn however_many_ask_at_once_no_more_enter_than_the_node_may_hold() {
+        const CONNS_MAX: usize = 1000;
+        let steering = Steering::new(4, CONNS_MAX);
+        let entered: usize = thread::scope(|scope| {
+            let ask = || (0..CONNS_MAX).filter(|_| steering.enter()).count();
+            let shards: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            shards.into_iter().map(|shard| shard.join().unwrap()).sum()
+        });
+        assert_eq!(entered, CONNS_MAX);
+        steering.leave();
+        assert!(steering.enter() && !steering.enter());
+        // A shard that counted a hundred has ninety left.
+        steering.recount(100, 90);
+        assert_eq!((0..100).filter(|_| steering.enter()).count(), 10);
     }
 }

@@ -80,7 +80,7 @@ impl<S: Socket> Shard<S> {
         for _ in 0..FREE_BUDGET {
             let Some(slot) = self.dead.pop() else { break };
             self.leave_all(now, slot);
-            self.conns.remove(slot);
+            drop(self.conns.remove(slot));
         }
     }
 

@@ -92,13 +92,14 @@ impl<S> ConnTable<S> {
         self.slab.get(slot as usize)
     }
 
-    /// Frees a slot, and with it the socket.
-    pub fn remove(&mut self, slot: u32) {
-        drop(self.slab.remove(slot as usize));
+    /// Frees a slot. The socket lives on with what is returned.
+    pub fn remove(&mut self, slot: u32) -> Conn<S> {
+        let conn = self.slab.remove(slot as usize);
         if self.slab.is_empty() {
             self.slab = Slab::new();
             self.slots = 0;
         }
+        conn
     }
 
     /// The slab's memory.

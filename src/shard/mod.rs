@@ -35,6 +35,7 @@ use conn_table::{ConnTable, Token};
 use drain::Drain;
 use mail::Parcel;
 use std::collections::VecDeque;
+use std::io;
 use survey::Survey;
 use sweep::Hand;
 
@@ -147,30 +148,39 @@ impl<S: Socket> Shard<S> {
     /// # Errors
     /// Gives the socket back when the shard is full or drains.
     pub fn insert(&mut self, now: Now, socket: S) -> Result<Token, S> {
+        self.insert_with(now, socket, |_, _| Ok(())).map_err(|(socket, _)| socket)
+    }
+
+    /// As [`Shard::insert`]; `register` puts the socket on the poll.
+    ///
+    /// # Errors
+    /// Gives the socket back also when that fails, and then with what it reported.
+    pub fn insert_with(
+        &mut self,
+        now: Now,
+        socket: S,
+        register: impl FnOnce(&mut S, Token) -> io::Result<()>,
+    ) -> Result<Token, (S, Option<io::Error>)> {
         if self.conns.len() >= self.settings.limits.conns_per_shard_max || self.drain.is_some() {
-            self.counters.accepts_refused += 1;
-            return Err(socket);
+            return Err((socket, None));
+        }
+        let token = self.conns.insert(socket, now);
+        if let Err(error) = register(&mut self.conns[token.slot].socket, token) {
+            return Err((self.conns.remove(token.slot).socket, Some(error)));
         }
         self.counters.accepted += 1;
         self.hand.expect(now.mono_ms + self.settings.limits.handshake_timeout_ms);
-        Ok(self.conns.insert(socket, now))
+        Ok(token)
     }
 
-    /// Counts an accept that failed for want of descriptors or memory.
-    pub fn accept_failed(&mut self) {
-        self.counters.accepts_refused += 1;
-    }
-
-    /// The socket of a connection, to register it.
+    /// The socket of a connection, for whoever drives the shard.
     pub fn socket_mut(&mut self, token: Token) -> Option<&mut S> {
         self.conns.find_mut(token).map(|conn| &mut conn.socket)
     }
 
-    /// Drops a connection that could not be registered.
-    pub fn abandon(&mut self, token: Token) {
-        if self.conns.find(token).is_some() {
-            self.conns.remove(token.slot);
-        }
+    /// Counts clients that were refused for want of room, descriptors or memory.
+    pub fn count_refused(&mut self, clients: usize) {
+        self.counters.accepts_refused += clients as u64;
     }
 
     /// Does what the poll found ready; a stale token is nobody's.

@@ -3,6 +3,7 @@
 
 #[cfg(target_env = "gnu")]
 pub mod allocator;
+pub mod cgroup;
 pub mod descriptors;
 pub mod fd_table;
 pub mod footprint;

@@ -11,18 +11,19 @@ import threading
 import websockets.exceptions
 from websockets.sync.client import connect
 
-from node import Node
+from node import Node, binary, confinement
 from wire import Wire
 
+START_SECONDS = 10
 WAIT_SECONDS = 10
 SCENARIOS = []
 
 
-def scenario(name, *options, seconds=30, config=None):
-    """Enters a function into the list under a sentence; `options` and `config` (a roost.toml) are the node's."""
+def scenario(name, *options, seconds=30, config=None, confined=()):
+    """Enters a function into the list under a sentence; `options`, `config` (a roost.toml) and `confined` are the node's."""
 
     def enter(function):
-        SCENARIOS.append((name, function, options, seconds, config))
+        SCENARIOS.append((name, function, options, seconds, config, confined))
         return function
 
     return enter
@@ -31,8 +32,8 @@ def scenario(name, *options, seconds=30, config=None):
 class World(Node):
     """A node and everybody who talks to it; all of them end with it."""
 
-    def __init__(self, *options):
-        super().__init__(*options)
+    def __init__(self, *options, confined=()):
+        super().__init__(*options, confined=confined)
         self.others = contextlib.ExitStack()
 
     def end(self):
@@ -87,6 +88,17 @@ class World(Node):
 def _finish(process):
     process.kill()
     process.communicate()
+
+
+def refuses(*arguments, environment=None, confined=()):
+    """The exit code and the words of a node that will not start."""
+    command = [*confinement(confined), binary(), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=START_SECONDS, check=False, env=environment, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode != 0, f"{arguments} started: {done.stdout}"
+    assert "panicked" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
 
 
 class Answer:

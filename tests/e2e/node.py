@@ -7,11 +7,13 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = ROOT / "tests" / ".work"
+CONFINE = ROOT / "tests" / "e2e" / "confine.py"
 # A drain may take 10 s by default; a node that needs longer hangs.
 END_SECONDS = 15
 LOG_TAIL_LINES = 25
@@ -20,6 +22,11 @@ LOG_TAIL_LINES = 25
 def binary():
     """The program under test: `ROOST_BIN`, or the debug build, whose checks are all switched on."""
     return os.environ.get("ROOST_BIN") or str(ROOT / "target" / "debug" / "roost")
+
+
+def confinement(confined):
+    """The words before a program that confine.py is to confine; none if there is nothing to confine."""
+    return [sys.executable, str(CONFINE), *confined] if confined else []
 
 
 def limit_seconds(seconds, what):
@@ -33,7 +40,7 @@ def limit_seconds(seconds, what):
 
 
 class Node:
-    """A running node.
+    """A running node, `confined` by the first arguments of confine.py if there are any.
 
     `public` and `api` are `host:port` (or `unix:PATH`), `log` is the file that holds its stderr, and `end_code` is the exit
     code that `end` demands.
@@ -41,13 +48,13 @@ class Node:
 
     end_code = 0
 
-    def __init__(self, *options, environment=None):
+    def __init__(self, *options, environment=None, confined=()):
         logs = WORK / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix="node-", suffix=".log", dir=logs)
         self.log = pathlib.Path(name)
         listeners = [word for option in ("--listen", "--api") if option not in options for word in (option, "127.0.0.1:0")]
-        command = [binary(), "serve", *listeners, *options]
+        command = [*confinement(confined), binary(), "serve", *listeners, *options]
         with os.fdopen(handle, "wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environment or {})}

@@ -6,6 +6,7 @@ WORDS select the scenarios whose sentence contains all of them.
 
 import importlib
 import pathlib
+import resource
 import sys
 import tempfile
 import time
@@ -25,14 +26,14 @@ def load():
     return harness.SCENARIOS
 
 
-def play(function, options, config):
+def play(function, options, config, confined):
     """One scenario from the start of its node to its clean end."""
     with tempfile.TemporaryDirectory() as folder:
         if config is not None:
             path = pathlib.Path(folder) / "roost.toml"
             path.write_text(config)
             options = ("--config", str(path), *options)
-        world = harness.World(*options)
+        world = harness.World(*options, confined=confined)
         try:
             function(world)
             world.end()
@@ -60,7 +61,10 @@ def main(arguments):
     words = [word for word in arguments if word != "--list"]
     chosen = [one for one in load() if all(word in one[0] for word in words)]
     failed = 0
-    for name, function, options, seconds, config in chosen:
+    # Some scenarios have thousands of clients.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for name, function, options, seconds, config, confined in chosen:
         if listing:
             print(name)
             continue
@@ -68,7 +72,7 @@ def main(arguments):
         fault = None
         try:
             node.limit_seconds(seconds, "the scenario")
-            play(function, options, config)
+            play(function, options, config, confined)
         except (Exception, KeyboardInterrupt) as caught:
             fault = caught
         node.limit_seconds(0, "")

@@ -57,13 +57,15 @@ class Response:
 
 
 class Wire:
-    """One TCP connection; everything it receives is read in order."""
+    """One TCP connection, from the address `source` if there is one; everything it receives is read in order."""
 
-    def __init__(self, address, receive_buffer=None):
+    def __init__(self, address, receive_buffer=None, source=None):
         host, _, port = address.rpartition(":")
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.settimeout(TIMEOUT_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect((host, int(port)))

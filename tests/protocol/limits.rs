@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use roost::limits::{REFUSED_LINGER_MS, REFUSED_MAX};
 use serde_json::json;
 
 use crate::client::Client;
 use crate::node::Node;
-use crate::wire::{CLOSE, PING, PONG, TEXT, frame, upgrade};
+use crate::wire::{CLOSE, PING, PONG, TEXT, Wire, frame, upgrade};
 
 #[test]
 fn one_connection_too_many_gets_503_and_when_to_try_again_and_a_free_place_is_given_away() {
@@ -25,6 +26,43 @@ fn one_connection_too_many_gets_503_and_when_to_try_again_and_a_free_place_is_gi
     node.await_metric("roost_connections", 1);
     node.client().lives();
     second.lives();
+    node.end();
+}
+
+#[test]
+fn clients_too_many_read_their_whole_503_whenever_they_send_their_request() {
+    const CLIENTS: usize = 200;
+    let node = Node::start(&["--max-connections", "1", "--shards", "1"]);
+    let only = node.client();
+    let demand_refusal = |mut wire: Wire| {
+        let response = wire.response();
+        assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
+        assert_eq!(response.error_code(), "unavailable");
+        wire.ended();
+    };
+    let connect = |count| -> Vec<Wire> { (0..count).map(|_| node.wire()).collect() };
+    // As many as may linger: also a request that comes after the answer finds the connection open.
+    for chunk in 0..CLIENTS / 50 {
+        let began = Instant::now();
+        let mut wires = connect(50);
+        if chunk % 2 == 0 {
+            wires.iter().for_each(Wire::await_bytes);
+        }
+        wires.iter_mut().for_each(|wire| wire.send(&upgrade("/live")));
+        let reset = wires.iter().filter(|wire| wire.was_reset()).count();
+        let in_time = began.elapsed() < Duration::from_millis(REFUSED_LINGER_MS);
+        assert!(reset == 0 || !in_time, "{reset} resets");
+        wires.into_iter().for_each(demand_refusal);
+    }
+    // More than may linger: a late request is answered with a reset, and yet they all can read what came before it.
+    let mut wires = connect(CLIENTS);
+    wires.iter().for_each(Wire::await_bytes);
+    wires.iter_mut().for_each(|wire| wire.send(&upgrade("/live")));
+    let reset = wires.iter().filter(|wire| wire.was_reset()).count();
+    assert!(reset >= CLIENTS - REFUSED_MAX, "{reset} resets: more than {REFUSED_MAX} lingered");
+    wires.into_iter().for_each(demand_refusal);
+    assert_eq!(node.metric("roost_accepts_refused_total"), 2 * CLIENTS as u64);
+    drop(only);
     node.end();
 }
 

@@ -160,6 +160,16 @@ impl Wire {
         self.received.is_empty() && outcome.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
+    /// Waits until something has arrived.
+    pub(crate) fn await_bytes(&self) {
+        assert_ne!(self.stream.peek(&mut [0; 1]).unwrap(), 0, "the peer closed");
+    }
+
+    /// Whether the peer's kernel has answered something of ours with a reset.
+    pub(crate) fn was_reset(&self) -> bool {
+        self.stream.take_error().unwrap().is_some()
+    }
+
     /// The next response, with the body that its `Content-Length` announces.
     pub(crate) fn response(&mut self) -> Response {
         let length = loop {

@@ -8,21 +8,9 @@ import socket
 import subprocess
 import tempfile
 
-from harness import World, scenario
+from harness import START_SECONDS, World, refuses, scenario
 from node import binary
 from wire import CLOSE, PING, PONG, TEXT, frame, upgrade
-
-START_SECONDS = 10
-
-
-def refuses(*arguments, environment=None):
-    """The exit code and the words of a node that will not start."""
-    done = subprocess.run(
-        [binary(), *arguments], capture_output=True, text=True, timeout=START_SECONDS, check=False, env=environment, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode != 0, f"{arguments} started: {done.stdout}"
-    assert "panicked" not in done.stderr, done.stderr
-    return done.returncode, done.stderr
 
 
 def ends_well(world, number):
