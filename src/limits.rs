@@ -40,7 +40,7 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes read from one connection before the others get their turn.
 pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 /// Connections accepted by a shard in one turn.
-pub const ACCEPT_BUDGET: usize = 256;
+pub const ACCEPT_BUDGET: usize = 64;
 /// Newcomers refused by a shard in one turn: each takes the kernel longer than one that is accepted.
 pub const REFUSE_BUDGET: usize = 64;
 /// Refused clients that linger at one shard, and the part of a descriptor table that they may take: one in so many.
@@ -144,7 +144,7 @@ pub const SILENCE_MS_MAX: u64 = 90_000;
 /// item are 3.8 KB on Linux 6.18, the node's own part and a little slack the rest.
 pub const CONN_MEMORY_BYTES: usize = 4200;
 /// Connections freed in one turn: closing a socket takes the kernel several microseconds.
-pub const FREE_BUDGET: usize = 256;
+pub const FREE_BUDGET: usize = 64;
 /// Connections, channels and queued pieces that a survey of a shard's memory looks at in one turn: each look may miss the
 /// processor's caches, and all of a turn together take a tenth of a millisecond.
 pub const SURVEY_BUDGET: usize = 4096;
