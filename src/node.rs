@@ -14,7 +14,6 @@ use crate::reactor::reserve::Reserve;
 use crate::reactor::steering::Steering;
 use crate::reactor::{self, Entrance, Reactor};
 use crate::shard::Settings;
-use crate::sys::allocator;
 use crate::sys::descriptors::{self, Raised};
 use crate::sys::fd_table;
 use crate::sys::listen::{SocketOptions, listen_sharded, listen_single};
@@ -69,7 +68,6 @@ impl std::error::Error for NodeError {}
 pub fn run(config: Config) -> Result<(), NodeError> {
     // First of all, so that a signal during the start is not lost.
     let signals = Signals::catch().map_err(|error| NodeError::System("signals", error))?;
-    allocator::configure(thread::available_parallelism().map_or(1, usize::from));
     let raised = descriptors::raise().map_err(|error| NodeError::System("descriptor limits", error))?;
     let plan = plan(&config, raised)?;
     let origins = OriginPolicy::parse(&config.origins).map_err(NodeError::Origins)?;

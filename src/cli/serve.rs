@@ -12,14 +12,18 @@ use crate::capacity;
 use crate::config::{self, ConfigError, Host, Task};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 use crate::node;
-use crate::sys::memory;
+use crate::sys::{allocator, memory};
 
 pub(super) fn command() -> Command {
     config::command()
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let loaded = config::load(matches, std::env::vars_os(), &measure_host(), read_file)?;
+    let host = measure_host();
+    let loaded = config::load(matches, std::env::vars_os(), &host, read_file)?;
+    if loaded.task == Task::Run {
+        allocator::set_up(host.cores);
+    }
     for warning in &loaded.warnings {
         output::complain("warning", &warning.to_string());
     }

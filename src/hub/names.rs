@@ -72,7 +72,9 @@ impl NameTable {
 
     /// Gives memory back once most names are gone.
     pub fn shrink<'a>(&mut self, name_of: impl Fn(u32) -> &'a str) {
-        if self.ids.capacity() > 4 * self.ids.len().max(64) {
+        if self.ids.is_empty() {
+            self.ids = HashTable::new();
+        } else if self.ids.capacity() > 4 * self.ids.len().max(64) {
             let names = self.names;
             self.ids.shrink_to(2 * self.ids.len(), |&id| names.hash(name_of(id)));
         }

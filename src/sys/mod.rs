@@ -17,7 +17,7 @@ pub mod signals;
 #[cfg(not(target_env = "gnu"))]
 pub mod allocator {
     /// Sets nothing up.
-    pub fn configure(_cores: usize) {}
+    pub fn set_up(_cores: usize) {}
     /// Leaves it to the allocator.
     pub fn give_back() {}
 }
