@@ -118,6 +118,7 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
         idle_timeout_ms: ping_interval_ms * 2 + rng.u64(2_000..20_000),
         close_timeout_ms: rng.u64(500..2_500),
         conns_per_shard_max: if rng.u8(..4) == 0 && !faults.crowd { rng.usize(1..5) } else { usize::MAX },
+        ..Limits::default()
     }
 }
 

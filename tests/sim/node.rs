@@ -29,7 +29,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(limits: &Limits, rng: &mut Rng) -> Self {
-        let rule = PolicyRule { clients_may_publish: Some(true) };
+        let rule = PolicyRule { clients_may_publish: Some(true), ..PolicyRule::default() };
         let policies = Policies::new(&BTreeMap::from([("open:".to_owned(), rule)])).expect("one prefix");
         let names = Names::new(rng.u64(..));
         let count = rng.u16(1..=5);
