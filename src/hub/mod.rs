@@ -2,10 +2,13 @@
 //! Must never know a socket or how bytes are written.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod calendar;
 pub mod channels;
+pub mod history;
 pub mod names;
 pub mod owned;
 pub mod publication;
+pub mod recency;
 pub mod subscribers;
 
 use names::Names;
