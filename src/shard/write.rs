@@ -28,6 +28,7 @@ impl<S: Socket> Shard<S> {
             Ok(written) => {
                 self.counters.bytes_sent += written;
                 self.note_queue(now, slot);
+                self.list_replay(slot);
             }
             Err(_) => return self.stream_ended(slot),
         }
