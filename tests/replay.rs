@@ -24,24 +24,34 @@ const READABLE: Readiness = Readiness { readable: true, writable: true, read_clo
 const COUNT: u64 = 32;
 
 /// A peer that takes everything.
+#[derive(Debug, Default)]
+struct Peer {
+    sends: VecDeque<u8>,
+    got: Vec<u8>,
+    /// Calls in which it got that.
+    writes: usize,
+}
+
 #[derive(Debug, Clone, Default)]
-struct Line(Rc<RefCell<(VecDeque<u8>, Vec<u8>)>>);
+struct Line(Rc<RefCell<Peer>>);
 
 impl Socket for Line {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let sends = &mut self.0.borrow_mut().0;
+        let sends = &mut self.0.borrow_mut().sends;
         let count = into.len().min(sends.len());
         into.iter_mut().zip(sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().1.extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.write_vectored(&[IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
-        chunks.iter().map(|chunk| self.write(chunk)).sum()
+        let peer = &mut *self.0.borrow_mut();
+        peer.writes += 1;
+        chunks.iter().for_each(|chunk| peer.got.extend_from_slice(chunk));
+        Ok(chunks.iter().map(|chunk| chunk.len()).sum())
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -52,7 +62,7 @@ impl Socket for Line {
 impl Line {
     /// What the client has heard so far, as (channel, type, offset).
     fn heard(&self) -> Vec<(String, String, u64)> {
-        let got = &self.0.borrow().1;
+        let got = &self.0.borrow().got;
         let head = got.windows(4).position(|window| window == b"\r\n\r\n").expect("a 101") + 4;
         let (mut rest, mut heard) = (&got[head..], Vec::new());
         while let [_, length, ..] = *rest {
@@ -137,7 +147,7 @@ impl Pair {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             query.join("&")
         );
-        line.0.borrow_mut().0.extend(request.bytes());
+        line.0.borrow_mut().sends.extend(request.bytes());
         self.shards[0].ready(NOW, token, READABLE);
         (token, line)
     }
@@ -145,7 +155,7 @@ impl Pair {
     fn say(&mut self, token: Token, line: &Line, message: &Value) {
         let mut frame = Vec::new();
         put_masked_frame(&mut frame, Opcode::Text, message.to_string().as_bytes(), [1, 2, 3, 4]);
-        line.0.borrow_mut().0.extend(frame);
+        line.0.borrow_mut().sends.extend(frame);
         self.shards[0].ready(NOW, token, READABLE);
     }
 
@@ -171,6 +181,19 @@ impl Pair {
             to_owner = self.carry(0, to_client);
         }
     }
+}
+
+#[test]
+fn short_pasts_come_in_one_write_with_the_101() {
+    let mut pair = Pair::new(3);
+    pair.sinces.iter_mut().for_each(|since| since.offset = COUNT - 2);
+    let (_, line) = pair.come_back();
+    let joins = pair.turn(0);
+    pair.settle(joins);
+    for channel in &pair.channels {
+        assert_eq!(line.offsets(channel), [COUNT - 1, COUNT]);
+    }
+    assert_eq!(line.0.borrow().writes, 1);
 }
 
 #[test]

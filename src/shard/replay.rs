@@ -138,9 +138,12 @@ impl<S: Socket> Shard<S> {
         self.list_replay(slot);
     }
 
-    /// Whether the next page would not have to wait behind anything that does.
+    /// Whether the next page would not have to wait for the client to take something else first.
     fn has_room(&self, slot: u32) -> bool {
-        self.conns[slot].queued_bytes() == 0 && self.replies.len() <= self.settings.limits.replay_page_bytes()
+        let conn = &self.conns[slot];
+        // What is corked waits for owners, not for the client.
+        let taken = conn.queued_bytes() == 0 || conn.corked;
+        taken && conn.queued_bytes() + self.replies.len() <= self.settings.limits.replay_page_bytes()
     }
 
     /// Puts a page into what is said next.
