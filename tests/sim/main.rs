@@ -19,7 +19,7 @@ use trace::Telling;
 use world::World;
 
 /// Worlds in the ordinary run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 /// What the ordinary run must show, and how often at least.
 const SHOWN: [&str; 40] = [
     "status 101",
