@@ -128,8 +128,8 @@ pub const BENCH_ROUNDS_MAX: usize = 1000;
 
 /// Channels that one shard lists for one API call.
 pub const CHANNELS_LISTED_MAX: usize = 10_000;
-/// Owned channels looked at in one turn to see whether they may be forgotten.
-pub const EXPIRY_BUDGET: usize = 256;
+/// Owned channels looked at, and kept publications dropped, in one turn because their time may be over.
+pub const EXPIRY_BUDGET: usize = 1024;
 /// Slots that the clock hand visits in one turn at most.
 pub const SWEEP_BUDGET: usize = 16 * 1024;
 /// Connections said goodbye to in one turn of a drain.
@@ -148,6 +148,18 @@ pub const FREE_BUDGET: usize = 64;
 /// Connections, channels and queued pieces that a survey of a shard's memory looks at in one turn: each look may miss the
 /// processor's caches, and all of a turn together take a tenth of a millisecond.
 pub const SURVEY_BUDGET: usize = 4096;
+
+/// Publications that `--history` and a policy may ask to be kept.
+pub const HISTORY_COUNT_MAX: usize = 100_000;
+/// Bytes that `--history-bytes` may ask for.
+pub const HISTORY_BYTES_MAX: usize = 64 * 1024 * 1024 * 1024;
+/// What a kept publication weighs beside its frame, in bytes: its slot in the ring and another one that may be empty (24
+/// each), the counts of shared bytes (16), and what the allocator adds to both (16).
+pub const HISTORY_OVERHEAD_BYTES: usize = 80;
+/// Bytes of what a client missed that go to it at once; more follows when it has taken these.
+pub const REPLAY_PAGE_BYTES_MAX: usize = 32 * 1024;
+/// Pages of missed publications that are fetched in one turn.
+pub const REPLAY_BUDGET_PAGES: usize = 32;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +188,20 @@ pub struct Limits {
     pub close_timeout_ms: u64,
     /// Connections that one shard holds.
     pub conns_per_shard_max: usize,
+    /// Bytes of history that the node keeps, with [`HISTORY_OVERHEAD_BYTES`] for each publication; every shard has an
+    /// equal share of them for the channels that it numbers.
+    pub history_bytes: usize,
+    /// The same for one channel.
+    pub history_channel_bytes: usize,
+}
+
+impl Limits {
+    /// Bytes of what a client missed that go to it at once. A page that it does not take at once, with as much again
+    /// beside it, stays below what may wait for as long as it likes.
+    #[must_use]
+    pub fn replay_page_bytes(&self) -> usize {
+        REPLAY_PAGE_BYTES_MAX.min(self.queue_soft_bytes / 2)
+    }
 }
 
 impl Default for Limits {
@@ -193,6 +219,8 @@ impl Default for Limits {
             idle_timeout_ms: 60_000,
             close_timeout_ms: 2_000,
             conns_per_shard_max: usize::MAX,
+            history_bytes: 64 * 1024 * 1024,
+            history_channel_bytes: 4 * 1024 * 1024,
         }
     }
 }

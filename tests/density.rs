@@ -3,6 +3,7 @@
 
 use roost::clock::Now;
 use roost::conn::socket::Socket;
+use roost::dialect::cursor::Cursor;
 use roost::hub::ShardId;
 use roost::hub::names::Names;
 use roost::limits::{Limits, RECEIVE_BUFFER_BYTES, SURVEY_BUDGET};
@@ -16,6 +17,8 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 const NOW: Now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
 const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
 const CONNS: u32 = 3_000;
+const UPGRADE: &[u8] = b" HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// A peer without heap: it says one thing, and takes what comes until it stalls.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ enum Says {
     Nothing,
     /// The upgrade, following these many channels from this number on.
     Upgrade(u32, u32),
+    /// The upgrade, coming back to this channel with this cursor.
+    Resume(u32, Cursor),
     /// The beginning of a head.
     HalfHead,
     /// A masked text frame of 1,000 bytes, of which 100 come.
@@ -48,10 +53,11 @@ impl Socket for Peer {
                 for number in first + 1..first + count {
                     write!(rest, "&channel=user:{number:07}")?;
                 }
-                rest.write_all(
-                    b" HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                )?;
+                rest.write_all(UPGRADE)?;
+            }
+            Says::Resume(number, since) => {
+                write!(rest, "GET /live?channel=user:{number:07}&since={since}")?;
+                rest.write_all(UPGRADE)?;
             }
             Says::HalfHead => rest.write_all(b"GET /live HTTP/1.1\r\nHost: no")?,
             Says::HalfMessage => {
@@ -121,12 +127,16 @@ impl World {
         self.shards[shard].socket_mut(token).unwrap().stalled = true;
     }
 
-    fn publish(&mut self, channel: &str, data: &str) {
+    /// Returns where the channel stands then.
+    fn publish(&mut self, channel: &str, data: &str) -> Cursor {
         let owner = self.shards[0].owner(channel);
         let publisher = Publisher::Call { ticket: 0, index: 0 };
         let mail = Mail::Publish { name: channel.into(), data: data.into(), publisher };
         self.shards[usize::from(owner.0)].mail(NOW, mail);
-        self.settle();
+        match self.settle()[..] {
+            [Report::Published { cursor: Some(cursor), .. }] => cursor,
+            ref other => panic!("not the outcome: {other:?}"),
+        }
     }
 
     /// Turns and mail until nothing moves; returns what the control thread hears.
@@ -229,7 +239,7 @@ fn every_byte_of_busy_connections_is_accounted_for_and_publications_in_many_queu
         world.settle();
         (2..CONNS as usize).step_by(10).for_each(|peer| world.say(peer, Says::HalfMessage));
         (8..CONNS as usize).step_by(10).for_each(|peer| world.stall(peer));
-        (0..8).for_each(|_| world.publish("user:0000000", &format!("\"{}\"", "x".repeat(5_000))));
+        (0..8).for_each(|_| _ = world.publish("user:0000000", &format!("\"{}\"", "x".repeat(5_000))));
         world.publish("nobody:follows:this", "1");
     });
     let heap = world.heap();
@@ -238,6 +248,30 @@ fn every_byte_of_busy_connections_is_accounted_for_and_publications_in_many_queu
     assert!((allocated - holders..=allocated).contains(&heap.allocated()), "{allocated}: {heap:#?}");
     let parts = [heap.slab, heap.boxes, heap.queues, heap.subscriptions, heap.channels, heap.channels_owned];
     assert!(parts.iter().all(|&part| part > 10_000), "{heap:#?}");
+}
+
+#[test]
+fn every_byte_of_a_history_is_accounted_for_and_of_clients_that_wait_for_their_past() {
+    const CHANNELS: u32 = 300;
+    let (mut world, allocated) = counted(2, |world| {
+        for number in 0..CHANNELS {
+            let mut head = None;
+            // More than are kept in some, and more than one page in all.
+            for size in 0..number % 20 + 20 {
+                let data = "3".repeat(3_000 + size as usize);
+                head = Some(world.publish(&format!("user:{number:07}"), &data));
+            }
+            let since = head.map(|head| Cursor { offset: 8, ..head });
+            since.into_iter().for_each(|since| world.connect(Says::Resume(number, since)));
+            // It takes what is written at once, and nothing later.
+            world.stall(number as usize);
+            world.settle();
+        }
+    });
+    let heap = demand_truth(&mut world, allocated);
+    assert!(heap.history > u64::from(CHANNELS) * 20 * 3_000, "{heap:#?}");
+    assert!(heap.boxes > u64::from(CHANNELS) * 100, "{heap:#?}");
+    assert!(heap.queues > u64::from(CHANNELS) * 10_000, "{heap:#?}");
 }
 
 #[test]

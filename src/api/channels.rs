@@ -20,6 +20,7 @@ pub struct Gathered {
 struct Known {
     subscribers: usize,
     cursor: Option<Cursor>,
+    history: usize,
 }
 
 #[derive(Serialize)]
@@ -28,6 +29,8 @@ struct Channel<'a> {
     subscribers: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<Cursor>,
+    /// Publications kept.
+    history: usize,
 }
 
 #[derive(Serialize)]
@@ -45,6 +48,7 @@ impl Gathered {
             let known = self.channels.entry(part.name).or_default();
             known.subscribers += part.subscribers;
             known.cursor = known.cursor.or(part.cursor);
+            known.history += part.history;
         }
     }
 
@@ -71,7 +75,8 @@ impl Gathered {
 }
 
 fn channel<'a>(name: &'a str, known: &Known) -> Channel<'a> {
-    Channel { channel: name, subscribers: known.subscribers, cursor: known.cursor }
+    let &Known { subscribers, cursor, history } = known;
+    Channel { channel: name, subscribers, cursor, history }
 }
 
 #[cfg(test)]
@@ -82,13 +87,16 @@ mod tests {
     #[test]
     fn the_parts_of_all_shards_are_summed() {
         let cursor = Some(Cursor { epoch: Epoch(1), offset: 2 });
+        let part =
+            |subscribers, cursor, history| ChannelPart { name: "a".into(), subscribers, cursor, history };
         let mut gathered = Gathered::default();
-        gathered.add(vec![ChannelPart { name: "a".into(), subscribers: 2, cursor: None }], false);
-        gathered.add(vec![ChannelPart { name: "a".into(), subscribers: 1, cursor }], false);
-        let expected = "{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\"}\n";
+        gathered.add(vec![part(2, None, 0)], false);
+        gathered.add(vec![part(1, cursor, 7)], false);
+        let expected = "{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\",\"history\":7}\n";
         assert_eq!(gathered.single("a").body, expected.as_bytes());
         assert_eq!(gathered.single("b").status, 404);
-        let expected = "{\"channels\":[{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\"}]}\n";
+        let expected =
+            "{\"channels\":[{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\",\"history\":7}]}\n";
         assert_eq!(gathered.list().body, expected.as_bytes());
     }
 }

@@ -8,8 +8,8 @@ use super::options::Options;
 use super::settings::Settings;
 use super::units::{Size, Span};
 use crate::limits::{
-    CONNECTIONS_MAX, MESSAGE_BYTES_MAX, NODE_NAME_BYTES_MAX, QUEUE_BYTES_MAX, SHARDS_MAX,
-    SOCKET_BUFFER_BYTES_MAX, TIMEOUT_MS_MAX,
+    CONNECTIONS_MAX, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, MESSAGE_BYTES_MAX, NODE_NAME_BYTES_MAX,
+    QUEUE_BYTES_MAX, SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX, TIMEOUT_MS_MAX,
 };
 
 /// Everything about `options` that cannot be run with; `settings` says where each value came from.
@@ -19,6 +19,7 @@ pub(super) fn problems(options: &Options, settings: &Settings) -> Vec<Problem> {
     check.sizes(options);
     check.times(options);
     check.order(options);
+    check.channels(options);
     check.listeners(options);
     check.node(&options.node);
     check.problems
@@ -33,6 +34,7 @@ impl Check<'_> {
     fn counts(&mut self, options: &Options) {
         self.within("shards", options.shards, 1, SHARDS_MAX);
         self.within("max_connections", options.max_connections, 1, CONNECTIONS_MAX);
+        self.within("history", options.history, 0, HISTORY_COUNT_MAX);
     }
 
     fn sizes(&mut self, options: &Options) {
@@ -40,6 +42,7 @@ impl Check<'_> {
         self.within("max_message", options.max_message, size(1), size(MESSAGE_BYTES_MAX));
         self.within("queue_soft", options.queue_soft, size(1), size(QUEUE_BYTES_MAX));
         self.within("queue_hard", options.queue_hard, size(1), size(QUEUE_BYTES_MAX));
+        self.within("history_bytes", options.history_bytes, size(0), size(HISTORY_BYTES_MAX));
         let buffer = (size(1024), size(SOCKET_BUFFER_BYTES_MAX));
         self.within("send_buffer", options.send_buffer, buffer.0, buffer.1);
         self.within("receive_buffer", options.receive_buffer, buffer.0, buffer.1);
@@ -55,6 +58,7 @@ impl Check<'_> {
         let none = Span::from_millis(0);
         self.within("queue_soft_for", options.queue_soft_for, none, longest);
         self.within("drain_over", options.drain_over, none, longest);
+        self.within("history_ttl", options.history_ttl, none, longest);
         self.within("user_timeout", options.user_timeout, none, longest);
     }
 
@@ -73,6 +77,18 @@ impl Check<'_> {
         if options.max_message > options.queue_hard {
             let why = "a message that large, passed on, would cut every client that it has to wait for";
             self.at_odds("max_message", "must not be larger than", "queue_hard", why);
+        }
+    }
+
+    fn channels(&mut self, options: &Options) {
+        let (none, longest) = (Span::from_millis(0), Span::from_millis(TIMEOUT_MS_MAX));
+        for (prefix, rule) in &options.channels {
+            let described = |key| self.settings.described_channel(prefix, key);
+            let count = rule.history.and_then(|count| outside(count, 0, HISTORY_COUNT_MAX));
+            let ttl = rule.history_ttl.and_then(|ttl| outside(ttl, none, longest));
+            let unfit = [("history", count), ("history_ttl", ttl)]
+                .map(|(key, error)| error.map(|error| Problem::Unfit { setting: described(key), error }));
+            self.problems.extend(unfit.into_iter().flatten());
         }
     }
 
@@ -108,10 +124,8 @@ impl Check<'_> {
     }
 
     fn within<T: PartialOrd + std::fmt::Display>(&mut self, key: &str, value: T, least: T, most: T) {
-        if value < least {
-            self.unfit(key, format!("must be from {least} to {most}; the nearest is {least}"));
-        } else if value > most {
-            self.unfit(key, format!("must be from {least} to {most}; the nearest is {most}"));
+        if let Some(error) = outside(value, least, most) {
+            self.unfit(key, error);
         }
     }
 
@@ -123,6 +137,18 @@ impl Check<'_> {
     fn unfit(&mut self, key: &str, error: String) {
         self.problems.push(Problem::Unfit { setting: self.settings.described(key), error });
     }
+}
+
+/// What to say of a value that is not within its bounds.
+fn outside<T: PartialOrd + std::fmt::Display>(value: T, least: T, most: T) -> Option<String> {
+    let nearest = if value < least {
+        &least
+    } else if value > most {
+        &most
+    } else {
+        return None;
+    };
+    Some(format!("must be from {least} to {most}; the nearest is {nearest}"))
 }
 
 /// Whether a listener on `public` takes what is meant for `other`. Port 0 is a port of its own each time.

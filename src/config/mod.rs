@@ -66,6 +66,8 @@ pub struct Config {
     pub ping_interval: Duration,
     /// Silence after which a client is given up.
     pub idle_timeout: Duration,
+    /// Memory for the publications kept of all channels, in bytes. How many and how long: [`Config::policies`].
+    pub history_bytes: usize,
     /// Time over which connections are closed after SIGTERM.
     pub drain_over: Duration,
     /// `SO_SNDBUF` of the listeners, in bytes.
@@ -114,6 +116,7 @@ impl Config {
             ping_interval_ms: millis(self.ping_interval),
             idle_timeout_ms: millis(self.idle_timeout),
             conns_per_shard_max,
+            history_bytes: self.history_bytes,
             ..Limits::default()
         }
     }
@@ -133,6 +136,7 @@ impl Config {
             handshake_timeout: options.handshake_timeout.duration(),
             ping_interval: options.ping_interval.duration(),
             idle_timeout: options.idle_timeout.duration(),
+            history_bytes: bytes(options.history_bytes),
             drain_over: options.drain_over.duration(),
             send_buffer_bytes: bytes(options.send_buffer),
             receive_buffer_bytes: bytes(options.receive_buffer),
@@ -206,7 +210,7 @@ pub fn load(
 
     let options = resolve_connections(&mut settings, host).map_err(unwritable)?;
     problems.extend(check::problems(&options, &settings));
-    let policies = Policies::new(&options.channels);
+    let policies = Policies::new(&options.rules());
     match policies {
         Ok(policies) if problems.is_empty() => {
             let config = Config::resolve(options, policies);

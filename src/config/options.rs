@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::address::{ApiAddr, ListenAddr};
 use super::log::{LogFormat, LogLevel};
-use super::policy::PolicyRule;
+use super::policy::{Policy, PolicyRule};
 use super::site::Site;
 use super::units::{Size, Span};
 use super::value::{ValueError, from_text, parse_switch};
@@ -111,6 +111,20 @@ pub struct Options {
     #[arg(long, value_name = "TIME")]
     pub idle_timeout: Span,
 
+    /// Publications kept for each channel, for clients that come back; at most 4 MiB of them, 0 keeps none
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[serde(deserialize_with = "count")]
+    pub history: usize,
+
+    /// Time that a publication is kept
+    #[arg(long, value_name = "TIME")]
+    pub history_ttl: Span,
+
+    /// Memory for the publications kept of all channels, an equal part for each shard; over it, what was published to
+    /// longest ago goes first
+    #[arg(long, value_name = "SIZE")]
+    pub history_bytes: Size,
+
     /// Time over which connections are closed after SIGTERM
     #[arg(long, value_name = "TIME")]
     pub drain_over: Span,
@@ -157,6 +171,7 @@ impl Options {
     pub fn on(host: &Host) -> Self {
         let limits = Limits::default();
         let shards = host.cores.clamp(1, SHARDS_MAX);
+        let policy = Policy::default();
         Self {
             listen: ListenAddr(([0, 0, 0, 0], 8080).into()),
             api: ApiAddr::Tcp(([127, 0, 0, 1], 8081).into()),
@@ -171,6 +186,9 @@ impl Options {
             handshake_timeout: Span::from_millis(limits.handshake_timeout_ms),
             ping_interval: Span::from_millis(limits.ping_interval_ms),
             idle_timeout: Span::from_millis(limits.idle_timeout_ms),
+            history: policy.history,
+            history_ttl: Span::from_millis(policy.history_ttl_ms),
+            history_bytes: Size::from_bytes(limits.history_bytes as u64),
             drain_over: Span::from_millis(10_000),
             send_buffer: Size::from_bytes(64 * 1024),
             receive_buffer: Size::from_bytes(32 * 1024),
@@ -181,6 +199,15 @@ impl Options {
             log_format: LogFormat::Text,
             channels: BTreeMap::new(),
         }
+    }
+
+    /// The rules of all prefixes. What `""` leaves out and is an option as well is taken from that.
+    pub(super) fn rules(&self) -> BTreeMap<String, PolicyRule> {
+        let mut rules = self.channels.clone();
+        let everywhere = rules.entry(String::new()).or_default();
+        everywhere.history.get_or_insert(self.history);
+        everywhere.history_ttl.get_or_insert(self.history_ttl);
+        rules
     }
 }
 
@@ -290,4 +317,6 @@ Sizes are bytes, or KiB, MiB, GiB: 64KiB. Times are ms, s, m, h: 250ms.
 Policies of channels are in roost.toml only; the longest prefix wins, \"\" is the default of all:
 
   [channels.\"chat:\"]
-  clients_may_publish = true";
+  clients_may_publish = true
+  history = 100
+  history_ttl = \"5m\"";

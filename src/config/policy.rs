@@ -5,13 +5,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::units::Span;
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNEL_POLICIES_MAX};
 
 /// What holds for one channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Whether a client may publish over its own connection; the API always may.
     pub clients_may_publish: bool,
+    /// Publications kept for those who come back; 0 is none.
+    pub history: usize,
+    /// How long each is kept, in milliseconds; 0 is not at all.
+    pub history_ttl_ms: u64,
+}
+
+impl Default for Policy {
+    /// PROTOCOL §6: 32 publications, 2 minutes.
+    fn default() -> Self {
+        Self { clients_may_publish: false, history: 32, history_ttl_ms: 120_000 }
+    }
 }
 
 /// What an operator wrote below one prefix. A key left out is taken from the next shorter prefix that has it.
@@ -20,18 +32,30 @@ pub struct Policy {
 pub struct PolicyRule {
     /// See [`Policy::clients_may_publish`].
     pub clients_may_publish: Option<bool>,
+    /// See [`Policy::history`].
+    pub history: Option<usize>,
+    /// See [`Policy::history_ttl_ms`].
+    pub history_ttl: Option<Span>,
 }
 
 impl PolicyRule {
     /// The rule that says in full what `policy` says.
     #[must_use]
     pub fn from_policy(policy: Policy) -> Self {
-        Self { clients_may_publish: Some(policy.clients_may_publish) }
+        Self {
+            clients_may_publish: Some(policy.clients_may_publish),
+            history: Some(policy.history),
+            history_ttl: Some(Span::from_millis(policy.history_ttl_ms)),
+        }
     }
 
     /// What holds where `self` was written and `shorter` holds for what it leaves out.
     fn over(self, shorter: Policy) -> Policy {
-        Policy { clients_may_publish: self.clients_may_publish.unwrap_or(shorter.clients_may_publish) }
+        Policy {
+            clients_may_publish: self.clients_may_publish.unwrap_or(shorter.clients_may_publish),
+            history: self.history.unwrap_or(shorter.history),
+            history_ttl_ms: self.history_ttl.map_or(shorter.history_ttl_ms, Span::millis),
+        }
     }
 }
 
@@ -144,9 +168,9 @@ mod tests {
 
     use super::*;
 
-    const OPEN: PolicyRule = PolicyRule { clients_may_publish: Some(true) };
-    const SHUT: PolicyRule = PolicyRule { clients_may_publish: Some(false) };
-    const SILENT: PolicyRule = PolicyRule { clients_may_publish: None };
+    const SILENT: PolicyRule = PolicyRule { clients_may_publish: None, history: None, history_ttl: None };
+    const OPEN: PolicyRule = PolicyRule { clients_may_publish: Some(true), ..SILENT };
+    const SHUT: PolicyRule = PolicyRule { clients_may_publish: Some(false), ..SILENT };
 
     fn rules(of: &[(&str, PolicyRule)]) -> BTreeMap<String, PolicyRule> {
         of.iter().map(|(prefix, rule)| ((*prefix).to_owned(), *rule)).collect()
@@ -182,6 +206,25 @@ mod tests {
     }
 
     #[test]
+    fn each_key_is_inherited_by_itself() {
+        let ten_seconds = Some(Span::from_millis(10_000));
+        let of = [
+            ("a", PolicyRule { history: Some(5), ..SILENT }),
+            ("ab", PolicyRule { history_ttl: ten_seconds, ..OPEN }),
+            ("abc", PolicyRule { history: Some(0), ..SILENT }),
+        ];
+        let policies = Policies::new(&rules(&of)).unwrap();
+        let history = |name| {
+            let policy = policies.for_channel(name);
+            (policy.clients_may_publish, policy.history, policy.history_ttl_ms)
+        };
+        assert_eq!(history("b"), (false, 32, 120_000));
+        assert_eq!(history("a1"), (false, 5, 120_000));
+        assert_eq!(history("ab1"), (true, 5, 10_000));
+        assert_eq!(history("abc1"), (true, 0, 10_000));
+    }
+
+    #[test]
     fn a_prefix_that_no_channel_name_can_have_is_refused_with_its_first_bad_character() {
         let error = Policies::new(&rules(&[("chat room", OPEN)])).unwrap_err();
         assert_eq!(error, PolicyError::Character("chat room".to_owned(), ' '));
@@ -214,7 +257,7 @@ mod tests {
         ) {
             let rules: BTreeMap<_, _> = rules
                 .into_iter()
-                .map(|(prefix, clients_may_publish)| (prefix, PolicyRule { clients_may_publish }))
+                .map(|(prefix, clients_may_publish)| (prefix, PolicyRule { clients_may_publish, ..SILENT }))
                 .collect();
             let policies = Policies::new(&rules).unwrap();
             for name in &names {

@@ -72,7 +72,7 @@ impl Setting {
 pub struct Settings {
     /// Every option but `channels`.
     pub options: BTreeMap<String, Setting>,
-    /// What was said below each channel prefix; `""` is always there in full.
+    /// What was said below each channel prefix; `""` is always there, with all keys that are not options as well.
     pub channels: BTreeMap<String, BTreeMap<String, Setting>>,
 }
 
@@ -85,7 +85,9 @@ impl Settings {
         let as_default = |(key, value)| (key, Setting { value, source: Source::Default });
         let mut options = Table::try_from(Options::on(host))?;
         options.remove(CHANNELS);
-        let everywhere = Table::try_from(PolicyRule::from_policy(Policy::default()))?;
+        let mut everywhere = Table::try_from(PolicyRule::from_policy(Policy::default()))?;
+        // What is an option as well has its default there, and here only what somebody writes.
+        everywhere.retain(|key, _| !options.contains_key(key));
         Ok(Self {
             options: options.into_iter().map(as_default).collect(),
             channels: BTreeMap::from([(String::new(), everywhere.into_iter().map(as_default).collect())]),
@@ -123,6 +125,14 @@ impl Settings {
     #[must_use]
     pub fn described(&self, key: &str) -> String {
         self.options.get(key).map_or_else(|| key.to_owned(), |setting| setting.described(key))
+    }
+
+    /// [`Setting::described`] for a key below a channel prefix.
+    #[must_use]
+    pub fn described_channel(&self, prefix: &str, key: &str) -> String {
+        let name = format!("{CHANNELS}.{}.{key}", Value::from(prefix));
+        let setting = self.channels.get(prefix).and_then(|rule| rule.get(key));
+        setting.map_or_else(|| name.clone(), |setting| setting.described(&name))
     }
 }
 

@@ -116,7 +116,8 @@ fn as_many_connections_as_the_host_carries_follows_from_the_shards_unless_somebo
 #[test]
 fn every_bound_reaches_the_shards_in_its_unit() {
     let file = "max_message = 1000\nqueue_soft = \"2KiB\"\nqueue_soft_for = \"3s\"\nqueue_hard = 4096\n\
-                handshake_timeout = \"5s\"\nping_interval = \"6ms\"\nidle_timeout = \"7m\"";
+                handshake_timeout = \"5s\"\nping_interval = \"6ms\"\nidle_timeout = \"7m\"\n\
+                history_bytes = \"8MiB\"";
     let limits = load_from(&[], &[], file).unwrap().config.limits(5);
     let expected = Limits {
         message_bytes_max: 1000,
@@ -127,6 +128,7 @@ fn every_bound_reaches_the_shards_in_its_unit() {
         ping_interval_ms: 6,
         idle_timeout_ms: 420_000,
         conns_per_shard_max: 5,
+        history_bytes: 8 * 1024 * 1024,
         ..Limits::default()
     };
     assert_eq!(limits, expected);
@@ -139,6 +141,25 @@ fn policies_are_read_per_prefix() {
     let policies = load_from(&[], &[], file).unwrap().config.policies;
     assert!(policies.for_channel("chat").clients_may_publish);
     assert!(!policies.for_channel("news:1").clients_may_publish);
+}
+
+#[test]
+fn the_history_of_all_channels_is_an_option_and_a_prefix_may_have_its_own() {
+    let history = |args: &[&str], file: &str, channel: &str| {
+        let policies = load_from(args, &[], file).unwrap().config.policies;
+        let policy = policies.for_channel(channel);
+        (policy.history, policy.history_ttl_ms)
+    };
+    let file =
+        "history = 7\n[channels.\"news:\"]\nhistory_ttl = \"1h\"\n[channels.\"news:eu:\"]\nhistory = 0\n";
+    assert_eq!(history(&[], "", "a"), (32, 120_000));
+    assert_eq!(history(&["--history", "5", "--history-ttl", "9s"], "", "a"), (5, 9_000));
+    assert_eq!(history(&[], file, "a"), (7, 120_000));
+    assert_eq!(history(&["--history", "5"], file, "news:1"), (5, 3_600_000));
+    assert_eq!(history(&["--history", "5"], file, "news:eu:1"), (0, 3_600_000));
+    // What is written below "" holds for all channels, and an option is only what nobody wrote there.
+    let everywhere = "[channels.\"\"]\nhistory = 3\n";
+    assert_eq!(history(&["--history", "5"], everywhere, "a"), (3, 120_000));
 }
 
 #[test]
@@ -223,6 +244,14 @@ fn a_wrong_key_or_value_in_the_file_is_named_with_line_column_and_neighbour() {
             "roost.toml:2:23: channels.\"chat:\".clients_may_publish: invalid type: integer `1`, expected a boolean",
         ),
         (
+            "[channels.a]\nhistory = -1",
+            "roost.toml:2:11: channels.\"a\".history: invalid value: integer `-1`",
+        ),
+        (
+            "[channels.a]\nhistory_ttl = 5",
+            "roost.toml:2:15: channels.\"a\".history_ttl: `5` is not a time: did you mean `5s`?",
+        ),
+        (
             "[channels.\"a b\"]",
             "roost.toml:1:11: channels.\"a b\": no channel name can begin with \"a b\": ' ' is",
         ),
@@ -286,6 +315,24 @@ fn values_that_do_not_go_together_are_refused_with_both_and_their_places() {
             &[],
             "",
             "--max-connections 0: must be from 1 to 1073741824; the nearest is 1",
+        ),
+        (
+            &["--history", "100001"],
+            &[],
+            "",
+            "--history 100001: must be from 0 to 100000; the nearest is 100000",
+        ),
+        (
+            &[],
+            &[],
+            "[channels.\"a:\"]\nhistory_ttl = \"25h\"",
+            "roost.toml:2:1: channels.\"a:\".history_ttl = \"25h\": must be from 0ms to 24h; the nearest is 24h",
+        ),
+        (
+            &[],
+            &[],
+            "[channels.\"\"]\nhistory = 100001",
+            "roost.toml:2:1: channels.\"\".history = 100001: must be from 0 to 100000",
         ),
         (&["--drain-over", "25h"], &[], "", "--drain-over 25h: must be from 0ms to 24h; the nearest is 24h"),
         (&["--handshake-timeout", "0s"], &[], "", "--handshake-timeout 0ms: must be from 1ms to 24h"),
@@ -400,16 +447,26 @@ proptest! {
         flags in (1usize..=128, 1u64..100_000, 1u64..40_000, "[ -~äö\"\\\\#']{1,40}"),
         sizes in (1u64..=64, 65u64..1_000_000),
         origins in prop::collection::vec("https://[a-z]{1,9}\\.example", 0..4),
-        rules in prop::collection::btree_map("[a-z:/=@.]{0,5}", any::<Option<bool>>(), 0..6),
+        rules in prop::collection::btree_map(
+            "[a-z:/=@.]{0,5}",
+            any::<(Option<bool>, Option<u16>, Option<u16>)>(),
+            0..6,
+        ),
         echo in any::<bool>(),
     ) {
         let (shards, connections, ping, node) = flags;
         let mut file = format!("max_message = {}\nqueue_soft = \"{}KiB\"\nqueue_hard = \"1GiB\"\n", sizes.0, sizes.1);
         file.push_str(&format!("origin = {origins:?}\n"));
-        for (prefix, rule) in &rules {
+        for (prefix, (clients_may_publish, history, history_ttl)) in &rules {
             file.push_str(&format!("[channels.\"{prefix}\"]\n"));
-            if let Some(rule) = rule {
-                file.push_str(&format!("clients_may_publish = {rule}\n"));
+            if let Some(clients_may_publish) = clients_may_publish {
+                file.push_str(&format!("clients_may_publish = {clients_may_publish}\n"));
+            }
+            if let Some(history) = history {
+                file.push_str(&format!("history = {history}\n"));
+            }
+            if let Some(history_ttl) = history_ttl {
+                file.push_str(&format!("history_ttl = \"{history_ttl}s\"\n"));
             }
         }
         let args = [format!("--shards={shards}"), format!("--ping-interval={ping}ms"), format!("--node={node}")];

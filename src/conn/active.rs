@@ -2,6 +2,7 @@
 //! Must never outlive its use: [`Active::is_idle`] says when the box goes back.
 
 use super::out_queue::OutQueue;
+use super::replays::Replays;
 use crate::clock::Tick;
 use crate::proto::decoder::Decoder;
 use crate::proto::http::HeadScanner;
@@ -19,6 +20,8 @@ pub struct Active {
     pub out: OutQueue,
     /// Since when the queue is over its soft bound.
     pub over_soft_since: Option<Tick>,
+    /// What it missed and still has to get.
+    pub replays: Option<Box<Replays>>,
     /// Bytes thrown away while lingering, at most [`crate::limits::LINGER_BYTES_MAX`].
     pub discarded: usize,
 }
@@ -27,12 +30,17 @@ impl Active {
     /// Nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.head.is_empty() && self.decoder.is_idle() && self.out.is_empty() && self.discarded == 0
+        self.head.is_empty()
+            && self.decoder.is_idle()
+            && self.out.is_empty()
+            && self.replays.is_none()
+            && self.discarded == 0
     }
 
     /// Bytes on the heap: the box and what was begun in it, without the queue, which tells of itself.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + self.head.capacity() + self.decoder.heap_bytes()
+        let replays = self.replays.as_ref().map_or(0, |replays| replays.heap_bytes());
+        size_of::<Self>() + self.head.capacity() + self.decoder.heap_bytes() + replays
     }
 }

@@ -5,6 +5,7 @@
 pub mod active;
 pub mod out_queue;
 pub mod rate;
+pub mod replays;
 pub mod socket;
 pub mod subscriptions;
 

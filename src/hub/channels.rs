@@ -28,6 +28,8 @@ pub struct ChannelPart {
     pub subscribers: usize,
     /// Where it stands, from its owner.
     pub cursor: Option<Cursor>,
+    /// Publications that a client without any could get, from its owner.
+    pub history: usize,
 }
 
 /// All channels that this shard's connections follow or are about to.

@@ -2,12 +2,17 @@
 //! Must never know a socket or how bytes are written.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod calendar;
 pub mod channels;
+pub mod history;
 pub mod names;
 pub mod owned;
 pub mod publication;
+pub mod recency;
 pub mod subscribers;
 
+use crate::limits::Limits;
+use history::Bounds;
 use names::Names;
 
 /// A shard's number, counted from 0.
@@ -27,12 +32,12 @@ pub struct Hub {
 
 impl Hub {
     /// An empty hub. `names` is the node's, the same for every shard: it decides who owns a channel. `epoch` starts
-    /// the numbering of epochs and differs from shard to shard and run to run.
+    /// the numbering of epochs and differs from shard to shard and run to run. `limits` are the node's.
     #[must_use]
-    pub fn new(shards: u16, names: Names, epoch: u64) -> Self {
+    pub fn new(shards: u16, names: Names, epoch: u64, limits: &Limits) -> Self {
         Self {
             channels: channels::Channels::new(names),
-            owned: owned::Owned::new(names, epoch),
+            owned: owned::Owned::new(names, epoch, history_bounds(shards, limits)),
             names,
             shards,
         }
@@ -42,5 +47,14 @@ impl Hub {
     #[must_use]
     pub fn owner(&self, channel: &str) -> ShardId {
         self.names.owner(channel, self.shards)
+    }
+}
+
+/// A shard's share of the history.
+fn history_bounds(shards: u16, limits: &Limits) -> Bounds {
+    Bounds {
+        bytes: limits.history_bytes / usize::from(shards.max(1)),
+        log_bytes: limits.history_channel_bytes,
+        page_bytes: limits.replay_page_bytes(),
     }
 }

@@ -20,10 +20,23 @@ use std::sync::Arc;
 /// One place in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subscriber {
-    /// The connection's slot in the shard's table.
-    pub slot: u32,
+    /// The connection's slot in the shard's table, and whether it is [`PAUSED`].
+    slot: u32,
     /// The lower half of the last offset that is not for this subscriber: it joined at it.
-    pub from: u32,
+    from: u32,
+}
+
+/// A subscriber that still gets its past: what is published meanwhile will be a part of that.
+const PAUSED: u32 = 1 << 31;
+
+impl Subscriber {
+    fn slot(self) -> u32 {
+        self.slot & !PAUSED
+    }
+
+    fn is_paused(self) -> bool {
+        self.slot & PAUSED != 0
+    }
 }
 
 /// A subscriber that was moved to close a hole.
@@ -92,8 +105,20 @@ impl Subscribers {
             // Most channels of a large node have one subscriber, and Vec would begin with four.
             self.list.reserve_exact(1);
         }
+        assert!(slot < PAUSED, "a table of connections is not that long");
         self.list.push(Subscriber { slot, from: offset as u32 });
         (self.list.len() - 1) as u32
+    }
+
+    /// Nothing is for the subscriber at `position` until it resumes.
+    pub fn pause(&mut self, position: u32) {
+        self.list[position as usize].slot |= PAUSED;
+    }
+
+    /// The subscriber at `position` has everything up to `offset`, which is all that this list was given so far.
+    pub fn resume(&mut self, position: u32, offset: u64) {
+        let subscriber = &mut self.list[position as usize];
+        *subscriber = Subscriber { slot: subscriber.slot(), from: offset as u32 };
     }
 
     /// Takes out the subscriber at `position` and closes the hole around the cursor of a pass.
@@ -128,7 +153,7 @@ impl Subscribers {
             return None;
         }
         self.list[hole] = self.list[from];
-        Some(Moved { slot: self.list[hole].slot, position: hole as u32 })
+        Some(Moved { slot: self.list[hole].slot(), position: hole as u32 })
     }
 
     /// Appends a publication for the next pass. True when the channel had nothing to do before. Where nobody is there,
@@ -160,7 +185,9 @@ impl Subscribers {
         let fanout = self.fanout.as_mut()?;
         while let Some(subscriber) = self.list.get(fanout.cursor) {
             fanout.cursor += 1;
-            if let Some(start) = batch.start(subscriber.from) {
+            if !subscriber.is_paused()
+                && let Some(start) = batch.start(subscriber.from)
+            {
                 return Some(Delivery { slot: subscriber.slot, start });
             }
         }
@@ -170,7 +197,7 @@ impl Subscribers {
 
     /// Slots of everyone on the list.
     pub fn slots(&self) -> impl Iterator<Item = u32> {
-        self.list.iter().map(|subscriber| subscriber.slot)
+        self.list.iter().map(|subscriber| subscriber.slot())
     }
 
     /// The list's memory.
@@ -259,7 +286,7 @@ impl Batch {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn publication(offset: u64) -> Publication {
         Publication::new("c".into(), offset, &offset.to_string(), 0)
@@ -268,6 +295,8 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Join,
+        JoinPaused,
+        Resume(prop::sample::Index),
         Leave(prop::sample::Index),
         Publish,
         Serve,
@@ -276,6 +305,8 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             1 => Just(Step::Join),
+            1 => Just(Step::JoinPaused),
+            1 => any::<prop::sample::Index>().prop_map(Step::Resume),
             1 => any::<prop::sample::Index>().prop_map(Step::Leave),
             1 => Just(Step::Publish),
             3 => Just(Step::Serve),
@@ -290,6 +321,7 @@ mod tests {
         position: BTreeMap<u32, u32>,
         expected: BTreeMap<u32, Vec<u8>>,
         received: BTreeMap<u32, Vec<u8>>,
+        paused: BTreeSet<u32>,
         offset: u64,
         slots: u32,
     }
@@ -297,18 +329,23 @@ mod tests {
     impl World {
         fn step(&mut self, step: &Step) {
             match step {
-                Step::Join => {
-                    let slot = self.slots;
-                    self.slots += 1;
-                    self.position.insert(slot, self.subscribers.join(slot, self.offset));
-                    self.expected.insert(slot, Vec::new());
-                    self.received.insert(slot, Vec::new());
+                Step::Join => _ = self.join(),
+                Step::JoinPaused => {
+                    let slot = self.join();
+                    self.subscribers.pause(self.position[&slot]);
+                    self.paused.insert(slot);
+                }
+                Step::Resume(index) => {
+                    if let Some(&slot) = self.paused.iter().nth(index.index(self.paused.len().max(1))) {
+                        self.paused.remove(&slot);
+                        self.subscribers.resume(self.position[&slot], self.offset);
+                    }
                 }
                 Step::Leave(index) => self.leave(index),
                 Step::Publish => {
                     self.offset += 1;
                     let publication = publication(self.offset);
-                    for slot in self.position.keys() {
+                    for slot in self.position.keys().filter(|slot| !self.paused.contains(slot)) {
                         self.expected.get_mut(slot).unwrap().extend_from_slice(&publication.frame);
                     }
                     self.subscribers.publish(publication);
@@ -317,12 +354,22 @@ mod tests {
             }
         }
 
+        fn join(&mut self) -> u32 {
+            let slot = self.slots;
+            self.slots += 1;
+            self.position.insert(slot, self.subscribers.join(slot, self.offset));
+            self.expected.insert(slot, Vec::new());
+            self.received.insert(slot, Vec::new());
+            slot
+        }
+
         fn leave(&mut self, index: &prop::sample::Index) {
             if self.position.is_empty() {
                 return;
             }
             let slot = *self.position.keys().nth(index.index(self.position.len())).unwrap();
             let position = self.position.remove(&slot).unwrap();
+            self.paused.remove(&slot);
             for moved in self.subscribers.leave(position).into_iter().flatten() {
                 *self.position.get_mut(&moved.slot).unwrap() = moved.position;
             }
@@ -345,7 +392,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn exactly_those_subscribed_before_get_each_publication_once_in_order(steps in steps()) {
+        fn exactly_those_subscribed_and_not_paused_before_get_each_publication_once_in_order(steps in steps()) {
             let mut world = World::default();
             for step in &steps {
                 world.step(step);
@@ -355,7 +402,7 @@ mod tests {
             }
             prop_assert_eq!(&world.received, &world.expected);
             for (slot, position) in &world.position {
-                prop_assert_eq!(world.subscribers.list[*position as usize].slot, *slot);
+                prop_assert_eq!(world.subscribers.list[*position as usize].slot(), *slot);
             }
         }
     }

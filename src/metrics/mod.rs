@@ -37,6 +37,10 @@ pub struct Counters {
     pub pings: u64,
     /// Gaps announced.
     pub gaps: u64,
+    /// Clients that came back to a channel and have missed nothing of it.
+    pub recovered: u64,
+    /// Publications given to clients that came back.
+    pub replayed: u64,
     /// Commands answered with an error.
     pub errors: u64,
     /// Panics caught while serving one connection.
@@ -53,4 +57,8 @@ pub struct Counters {
     pub channels: u64,
     /// Gauge: channels numbered here.
     pub channels_owned: u64,
+    /// Gauge: bytes of publications kept here.
+    pub history_bytes: u64,
+    /// Gauge: publications kept here.
+    pub history_publications: u64,
 }

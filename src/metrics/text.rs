@@ -54,6 +54,8 @@ const COUNTERS: &[Family] = &[
     Family("roost_short_writes", "Writes that a full socket cut short", |c| c.short_writes),
     Family("roost_pings", "Pings sent", |c| c.pings),
     Family("roost_gaps", "Gaps announced to clients", |c| c.gaps),
+    Family("roost_recovered", "Subscriptions of clients that came back and lost nothing", |c| c.recovered),
+    Family("roost_replayed", "Publications that clients got when they came back", |c| c.replayed),
     Family("roost_command_errors", "Commands answered with an error", |c| c.errors),
     Family("roost_panics", "Panics caught while serving one connection", |c| c.panics),
     Family("roost_turns", "Turns of the reactors", |c| c.turns),
@@ -65,6 +67,12 @@ const GAUGES: &[Family] = &[
     Family("roost_subscriptions", "Subscriptions", |c| c.subscriptions),
     Family("roost_channels", "Channels that connections follow", |c| c.channels),
     Family("roost_channels_owned", "Channels numbered", |c| c.channels_owned),
+    Family("roost_history_bytes", "Bytes of publications kept for clients that come back", |c| {
+        c.history_bytes
+    }),
+    Family("roost_history_publications", "Publications kept for clients that come back", |c| {
+        c.history_publications
+    }),
 ];
 
 /// Writes a snapshot as text.

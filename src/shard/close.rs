@@ -61,6 +61,7 @@ impl<S: Socket> Shard<S> {
         if let Some(active) = &mut conn.active {
             active.head = Vec::new();
             active.over_soft_since = None;
+            active.replays = None;
         }
         self.hand.expect(now.mono_ms + self.settings.limits.close_timeout_ms);
     }

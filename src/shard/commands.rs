@@ -9,7 +9,7 @@ use crate::conn::subscriptions::{ChannelId, Subscription};
 use crate::dialect::cursor::Cursor;
 use crate::dialect::native::{self, Answer, Code, Command, Refused, Request};
 use crate::hub::ShardId;
-use crate::hub::owned::{Joined, Recovery};
+use crate::hub::owned::Joined;
 
 impl<S: Socket> Shard<S> {
     /// Does what one message asks for, or says why not. The connection is being served.
@@ -76,19 +76,15 @@ impl<S: Socket> Shard<S> {
     /// The owner has answered: from here on the connection gets what is published, unless it has changed its mind.
     pub(super) fn join(&mut self, slot: u32, subscription: Subscription, joined: Joined, id: Option<&str>) {
         let (channel, Joined { cursor, recovery }) = (subscription.channel, joined);
+        let name = self.hub.channels.channel(channel).name.clone();
         if self.conns[slot].subscriptions.find(channel) == Some(subscription) {
             let position = self.hub.channels.subscribe(channel, slot, cursor.offset);
             self.conns[slot].subscriptions.reposition(channel, position);
         }
-        let name = &self.hub.channels.channel(channel).name;
-        let recovered = recovery.map(|recovery| recovery == Recovery::Full);
-        native::put_answer(&mut self.replies, &Answer::Subscribed { channel: name, cursor, recovered }, id);
-        match recovery {
-            Some(Recovery::Gap { from, to }) => {
-                self.counters.gaps += 1;
-                native::put_answer(&mut self.replies, &Answer::Gap { channel: name, from, to, cursor }, None);
-            }
-            Some(Recovery::Full) | None => {}
+        let recovered = recovery.as_ref().map(|recovery| recovery.gap.is_none());
+        native::put_answer(&mut self.replies, &Answer::Subscribed { channel: &name, cursor, recovered }, id);
+        if let Some(recovery) = recovery {
+            self.recover(slot, channel, cursor, &recovery);
         }
     }
 
@@ -99,6 +95,7 @@ impl<S: Socket> Shard<S> {
             return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         };
         self.conns[slot].subscriptions.remove(subscription.channel);
+        self.end_replay(slot, subscription.channel);
         self.leave(now, subscription);
         self.answer_in_turn(slot, name, LateAnswer::Unsubscribed, id);
     }
@@ -198,7 +195,7 @@ impl<S: Socket> Shard<S> {
         subscriptions.find(self.hub.channels.find(name)?)
     }
 
-    fn key(&self, slot: u32) -> ConnKey {
+    pub(super) fn key(&self, slot: u32) -> ConnKey {
         ConnKey { shard: self.settings.id, slot, generation: self.conns[slot].generation }
     }
 }

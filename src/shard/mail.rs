@@ -67,6 +67,26 @@ pub enum Mail {
         /// To be echoed.
         id: RequestId,
     },
+    /// To an owner: a connection has taken what it got of its past, and there is more.
+    Replay {
+        /// Who.
+        conn: ConnKey,
+        /// To be given back with the answer.
+        serial: u32,
+        /// The channel.
+        name: Arc<str>,
+        /// Up to where the client has everything.
+        since: Cursor,
+    },
+    /// From an owner: the next of what was missed.
+    Replayed {
+        /// Who.
+        conn: ConnKey,
+        /// The request's.
+        serial: u32,
+        /// The publications, and the channel's head.
+        joined: Joined,
+    },
     /// To an owner: nobody of `shard` follows the channel any more.
     Leave {
         /// The sender.
@@ -214,12 +234,38 @@ impl Mail {
         let large = match self {
             Self::Publish { name, data, .. } => name.len() + data.len(),
             Self::Publication(publication) => publication.bytes(),
-            Self::Join { id, .. }
-            | Self::Joined { id, .. }
-            | Self::Later { id, .. }
-            | Self::Published { id, .. } => id.as_ref().map_or(0, |id| id.len()),
-            Self::Leave { .. } | Self::Ask { .. } | Self::Drain { .. } => 0,
+            Self::Joined { joined, id, .. } => joined.bytes() + id.as_ref().map_or(0, |id| id.len()),
+            Self::Replayed { joined, .. } => joined.bytes(),
+            Self::Join { id, .. } | Self::Later { id, .. } | Self::Published { id, .. } => {
+                id.as_ref().map_or(0, |id| id.len())
+            }
+            Self::Replay { .. } | Self::Leave { .. } | Self::Ask { .. } | Self::Drain { .. } => 0,
         };
         size_of::<Self>() + large
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::subscriptions::ChannelId;
+    use crate::dialect::cursor::Epoch;
+    use crate::hub::owned::Recovery;
+
+    #[test]
+    fn an_answer_weighs_the_list_of_what_was_missed_and_not_the_publications() {
+        let frame: Arc<[u8]> = Arc::from(vec![0; 10_000]);
+        let weight = |count| {
+            let conn = ConnKey { shard: ShardId(0), slot: 0, generation: 0 };
+            let cursor = Cursor { epoch: Epoch(1), offset: 9 };
+            let recovery =
+                Recovery { missed: vec![frame.clone(); count], ..Recovery::nothing_missed(cursor) };
+            let joined = Joined { cursor, recovery: Some(Box::new(recovery)) };
+            let subscription = Subscription::joining(ChannelId(0), 0);
+            let answer = Mail::Joined { conn, subscription, joined: joined.clone(), id: Some("12".into()) };
+            assert_eq!(answer.bytes(), Mail::Replayed { conn, serial: 0, joined }.bytes() + 2);
+            answer.bytes()
+        };
+        assert_eq!(weight(100), weight(0) + 1_600);
     }
 }

@@ -15,6 +15,7 @@ mod drain;
 mod pass;
 mod post;
 mod read;
+mod replay;
 mod survey;
 mod sweep;
 mod upgrade;
@@ -97,6 +98,8 @@ pub struct Shard<S> {
     congested: ShardSet,
     /// Connections whose read was cut short by the budget: an edge-triggered poll will not mention them again.
     again: VecDeque<Token>,
+    /// Connections whose next page of what they missed may be fetched.
+    replays: VecDeque<Token>,
     /// Channels with a batch on its way.
     passes: VecDeque<ChannelId>,
     /// Slots to be freed at the end of the turn.
@@ -121,7 +124,7 @@ impl<S: Socket> Shard<S> {
     pub fn new(settings: Settings) -> Self {
         let mut rng = fastrand::Rng::with_seed(settings.own_seed);
         Self {
-            hub: Hub::new(settings.shards, settings.names, rng.u64(..)),
+            hub: Hub::new(settings.shards, settings.names, rng.u64(..), &settings.limits),
             hand: Hand::new(&settings.limits),
             settings,
             conns: ConnTable::new(),
@@ -129,6 +132,7 @@ impl<S: Socket> Shard<S> {
             parcels: Vec::new(),
             congested: ShardSet::default(),
             again: VecDeque::new(),
+            replays: VecDeque::new(),
             passes: VecDeque::new(),
             dead: Vec::new(),
             // Not zeros, which the allocator would promise without having them: what every shard needs is there
@@ -199,14 +203,15 @@ impl<S: Socket> Shard<S> {
     pub fn turn(&mut self, now: Now) -> Next {
         self.counters.turns += 1;
         self.read_again(now);
+        self.run_replays(now);
         self.run_passes(now);
         let draining = self.drain_step(now);
         let sweep_at = self.sweep(now);
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
         self.free_dead(now);
         let surveying = self.survey_step();
-        if draining || surveying || !self.again.is_empty() || !self.passes.is_empty() || !self.dead.is_empty()
-        {
+        let listed = !self.again.is_empty() || !self.replays.is_empty();
+        if draining || surveying || listed || !self.passes.is_empty() || !self.dead.is_empty() {
             return Next::Now;
         }
         match sweep_at.into_iter().chain(expiry_at).min() {
@@ -229,6 +234,7 @@ impl<S: Socket> Shard<S> {
     pub fn give_back(&mut self) {
         self.parcels.shrink_to_fit();
         self.again.shrink_to_fit();
+        self.replays.shrink_to_fit();
         self.passes.shrink_to_fit();
         self.dead.shrink_to_fit();
         self.replies.shrink_to_fit();

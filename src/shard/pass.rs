@@ -32,6 +32,7 @@ impl<S: Socket> Shard<S> {
             let quantum = writes_left.min(PASS_QUANTUM_WRITES);
             let mut queued = Vec::new();
             let mut failed = Vec::new();
+            let mut uncorked = Vec::new();
             let mut writes = 0;
             while writes < quantum {
                 let Some(delivery) = channel.subscribers.advance(&batch) else {
@@ -40,6 +41,9 @@ impl<S: Socket> Shard<S> {
                     break;
                 };
                 writes += 1;
+                if self.conns[delivery.slot].corked {
+                    uncorked.push(delivery.slot);
+                }
                 match deliver(&mut self.conns, &mut self.counters, &batch, &delivery) {
                     Outcome::Written | Outcome::Ended => {}
                     Outcome::Queued => queued.push(delivery.slot),
@@ -51,6 +55,7 @@ impl<S: Socket> Shard<S> {
             self.passes.push_back(id);
             queued.into_iter().for_each(|slot| self.note_queue(now, slot));
             failed.into_iter().for_each(|slot| self.stream_ended(slot));
+            uncorked.into_iter().for_each(|slot| self.list_replay(slot));
         }
     }
 }

@@ -24,6 +24,11 @@ impl<S: Socket> Shard<S> {
             Mail::Joined { conn, subscription, joined, id } => {
                 self.joined(now, conn, subscription, joined, id.as_deref());
             }
+            Mail::Replay { conn, serial, name, since } => {
+                let joined = self.hub.owned.join(&name, conn.shard, Some(since), now);
+                self.post(conn.shard, Mail::Replayed { conn, serial, joined });
+            }
+            Mail::Replayed { conn, serial, joined } => self.replayed(now, conn, serial, joined),
             Mail::Leave { shard, name } => self.hub.owned.leave(&name, shard, now),
             Mail::Later { conn, name, answer, id, returning: false } => {
                 self.post(conn.shard, Mail::Later { conn, name, answer, id, returning: true });
@@ -41,14 +46,15 @@ impl<S: Socket> Shard<S> {
                 });
             }
             Mail::Publication(publication) => self.deliver(publication),
-            Mail::Ask { ticket, question } => self.questioned(ticket, question),
+            Mail::Ask { ticket, question } => self.questioned(now, ticket, question),
             Mail::Drain { over_ms } => self.drain = Some(Drain::new(over_ms)),
         }
     }
 
     /// Numbers a publication of a channel that this shard owns and sends it on its way. None when there is no room.
     pub(super) fn number(&mut self, now: Now, name: &str, data: &str) -> Option<Cursor> {
-        let (publication, cursor, interested) = self.hub.owned.publish(name, data, now).ok()?;
+        let policy = self.settings.policies.for_channel(name);
+        let (publication, cursor, interested) = self.hub.owned.publish(name, data, policy, now).ok()?;
         self.counters.published += 1;
         for shard in interested.iter() {
             if shard == self.settings.id {

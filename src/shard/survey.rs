@@ -74,9 +74,10 @@ impl<S: Socket> Shard<S> {
                 self.hub.channels.in_slot(slot).map_or(1, |channel| look_at_channel(channel, heap))
             }
             Table::Owned => {
-                let name = self.hub.owned.name_in_slot(slot);
-                heap.channels_owned += name.map_or(0, |name| share_bytes(name) as u64);
-                1
+                let Some((name, kept_bytes, publications)) = self.hub.owned.in_slot(slot) else { return 1 };
+                heap.channels_owned += share_bytes(name) as u64;
+                heap.history += kept_bytes as u64;
+                1 + publications
             }
         }
     }
@@ -87,10 +88,12 @@ impl<S: Socket> Shard<S> {
         let (channels, owned) = (&self.hub.channels, &self.hub.owned);
         put(&mut heap.slab, &mut heap.reserved, self.conns.extent());
         put(&mut heap.channels, &mut heap.reserved, channels.extent());
-        put(&mut heap.channels_owned, &mut heap.reserved, owned.extent());
+        for extent in owned.extents() {
+            put(&mut heap.channels_owned, &mut heap.reserved, extent);
+        }
         heap.channels += channels.index_bytes() as u64;
         heap.channels_owned += owned.index_bytes() as u64;
-        heap.history += owned.history_bytes() as u64;
+        heap.history += owned.history_index_bytes() as u64;
         heap.mailboxes += (self.parcels.capacity() * size_of::<Parcel>()) as u64;
         heap.fixed += (self.receive.len() + self.list_bytes()) as u64;
         let connections = self.conns.len() as u64;
@@ -102,7 +105,7 @@ impl<S: Socket> Shard<S> {
 
     /// What a turn keeps for the next one.
     fn list_bytes(&self) -> usize {
-        let again = self.again.capacity() * size_of::<Token>();
+        let again = (self.again.capacity() + self.replays.capacity()) * size_of::<Token>();
         let passes = self.passes.capacity() * size_of::<ChannelId>();
         let dead = self.dead.capacity() * size_of::<u32>();
         again + passes + dead + self.replies.capacity()

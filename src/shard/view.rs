@@ -2,7 +2,9 @@
 
 use super::Shard;
 use super::mail::{Answer, Parcel, Question, Report};
+use crate::clock::Now;
 use crate::conn::socket::Socket;
+use crate::dialect::cursor::Cursor;
 use crate::hub::channels::ChannelPart;
 use crate::limits::CHANNELS_LISTED_MAX;
 use crate::metrics::Counters;
@@ -11,11 +13,11 @@ use std::sync::Arc;
 
 impl<S: Socket> Shard<S> {
     /// Answers at once what takes one look, and sets out for what takes a walk.
-    pub(super) fn questioned(&mut self, ticket: u64, question: Question) {
+    pub(super) fn questioned(&mut self, now: Now, ticket: u64, question: Question) {
         let answer = match question {
             Question::Counters => Answer::Counters(Box::new(self.view_counters())),
-            Question::Channel(name) => self.view_channel(&name),
-            Question::Channels { prefix } => self.view_channels(&prefix),
+            Question::Channel(name) => self.view_channel(now, &name),
+            Question::Channels { prefix } => self.view_channels(now, &prefix),
             Question::Density(around) => return self.begin_survey(ticket, *around),
         };
         self.parcels.push(Parcel::Control(Report::Answer { ticket, shard: self.settings.id, answer }));
@@ -27,23 +29,26 @@ impl<S: Socket> Shard<S> {
             subscriptions: self.hub.channels.subscriptions() as u64,
             channels: self.hub.channels.len() as u64,
             channels_owned: self.hub.owned.len() as u64,
+            history_bytes: self.hub.owned.history_bytes() as u64,
+            history_publications: self.hub.owned.history_publications() as u64,
             ..self.counters.clone()
         }
     }
 
-    fn view_channel(&self, name: &Arc<str>) -> Answer {
+    fn view_channel(&self, now: Now, name: &Arc<str>) -> Answer {
         let followed = self.hub.channels.find(name);
         let subscribers = followed.map_or(0, |id| self.hub.channels.channel(id).subscribers.len());
         let cursor = self.hub.owned.cursor(name);
         let known = followed.is_some() || cursor.is_some();
-        let part = known.then(|| ChannelPart { name: name.clone(), subscribers, cursor });
+        let history = self.hub.owned.history(name, now);
+        let part = known.then(|| ChannelPart { name: name.clone(), subscribers, cursor, history });
         Answer::Channels { channels: part.into_iter().collect(), truncated: false }
     }
 
-    fn view_channels(&self, prefix: &str) -> Answer {
+    fn view_channels(&self, now: Now, prefix: &str) -> Answer {
         let mut parts = BTreeMap::new();
         let mut truncated = false;
-        let mut note = |name: &Arc<str>, subscribers, cursor| {
+        let mut note = |name: &Arc<str>, subscribers, owned: Option<(Cursor, usize)>| {
             if !name.starts_with(prefix) {
                 return;
             }
@@ -51,16 +56,18 @@ impl<S: Socket> Shard<S> {
                 truncated = true;
                 return;
             }
-            let empty = || ChannelPart { name: name.clone(), subscribers: 0, cursor: None };
+            let empty = || ChannelPart { name: name.clone(), subscribers: 0, cursor: None, history: 0 };
             let part = parts.entry(name.clone()).or_insert_with(empty);
             part.subscribers += subscribers;
-            part.cursor = part.cursor.or(cursor);
+            if let Some((cursor, history)) = owned {
+                (part.cursor, part.history) = (Some(cursor), history);
+            }
         };
         for channel in self.hub.channels.iter() {
             note(&channel.name, channel.subscribers.len(), None);
         }
-        for (name, cursor) in self.hub.owned.iter() {
-            note(name, 0, Some(cursor));
+        for (name, cursor, history) in self.hub.owned.iter(now) {
+            note(name, 0, Some((cursor, history)));
         }
         Answer::Channels { channels: parts.into_values().collect(), truncated }
     }

@@ -28,6 +28,7 @@ impl<S: Socket> Shard<S> {
             Ok(written) => {
                 self.counters.bytes_sent += written;
                 self.note_queue(now, slot);
+                self.list_replay(slot);
             }
             Err(_) => return self.stream_ended(slot),
         }
@@ -61,7 +62,13 @@ impl<S: Socket> Shard<S> {
         if conn.phase == Phase::Dead {
             return;
         }
-        if conn.is_held() || conn.queued_bytes() > 0 {
+        if conn.corked {
+            conn.activate().out.push_owned(replies.to_vec());
+            if conn.queued_bytes() > self.settings.limits.replay_page_bytes() {
+                // Enough for a write; and what waits for owners alone must not count as a slow reader's.
+                self.uncork(now, slot);
+            }
+        } else if conn.queued_bytes() > 0 {
             conn.activate().out.push_owned(replies.to_vec());
             self.note_queue(now, slot);
         } else {

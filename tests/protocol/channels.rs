@@ -115,8 +115,8 @@ fn a_query_subscribes_during_the_handshake_and_resumes_by_position() {
 }
 
 #[test]
-fn who_resumes_behind_the_head_is_told_exactly_what_is_missing() {
-    let node = Node::start(&[]);
+fn who_resumes_behind_the_head_without_a_history_is_told_exactly_what_is_missing() {
+    let node = Node::start(&["--history", "0"]);
     let mut client = node.client();
     let start = client.subscribe("a");
     for number in 1..=3 {

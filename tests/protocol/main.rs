@@ -6,6 +6,7 @@ mod channels;
 mod client;
 mod frames;
 mod handshake;
+mod history;
 mod life;
 mod limits;
 mod node;

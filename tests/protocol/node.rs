@@ -138,6 +138,21 @@ impl Node {
         wire.response()
     }
 
+    /// Publishes everything in one call, in order; returns the last cursor.
+    pub(crate) fn publish_all(&self, channel: &str, data: impl IntoIterator<Item = Value>) -> String {
+        let line = |data| serde_json::json!({ "channel": channel, "data": data }).to_string() + "\n";
+        let body: String = data.into_iter().map(line).collect();
+        let mut wire = Wire::connect(&self.api);
+        let (kind, length) = ("application/x-ndjson", body.len());
+        let head = format!(
+            "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        wire.send((head + &body).as_bytes());
+        let answer = wire.response();
+        let last: Value = serde_json::from_str(answer.body.lines().last().unwrap()).unwrap();
+        last["cursor"].as_str().unwrap_or_else(|| panic!("{last}")).to_owned()
+    }
+
     /// Publishes through the API; returns the cursor.
     pub(crate) fn publish(&self, channel: &str, data: &Value) -> String {
         let response = self.post(&serde_json::json!({ "channel": channel, "data": data }).to_string());

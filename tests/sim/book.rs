@@ -30,6 +30,7 @@ struct Request {
     kind: Kind,
     /// What was known of the channel when it was asked.
     floor: Heads,
+    asked_ms: u64,
     /// It asks for one channel more than allowed. None where requests may be refused for their rate.
     too_many: Option<bool>,
 }
@@ -39,8 +40,18 @@ struct Request {
 pub(crate) struct Place {
     /// The last offset received, or passed over by a gap.
     pub(crate) at: Cursor,
-    /// The gap that must come next.
-    gap: Option<(u64, u64)>,
+    flow: Flow,
+}
+
+/// What may come next of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// What is published.
+    Live,
+    /// A gap. Up to `head` everything was missed: all of it is lost, or only the beginning.
+    Gap { head: u64, whole: bool },
+    /// What was missed, with a gap in it where the node had no more of it when it came to that.
+    Past,
 }
 
 /// What excuses answers that would otherwise be wrong.
@@ -91,8 +102,8 @@ pub(crate) enum News {
     Nothing,
     /// The client's place in a channel, for its next connection.
     Place(Channel, Cursor),
-    /// As `Place`; the notification was made at this moment of the wall clock.
-    Notification(Channel, Cursor, u64),
+    /// As `Place`; the notification was made at this moment of the wall clock, and may come from the history.
+    Notification(Channel, Cursor, u64, bool),
 }
 
 impl Book {
@@ -103,7 +114,8 @@ impl Book {
     pub(crate) fn ask(&mut self, id: Option<String>, channel: Option<Channel>, kind: Kind, truth: &Truth) {
         let floor = channel.map(|channel| truth.heads(channel)).unwrap_or_default();
         let too_many = self.want(channel, kind);
-        self.requests.push_back(Request { id, channel, kind, floor, too_many });
+        let asked_ms = truth.now_ms();
+        self.requests.push_back(Request { id, channel, kind, floor, asked_ms, too_many });
     }
 
     /// Follows what a request will change; tells whether it is a subscribe beyond the limit.
@@ -129,6 +141,12 @@ impl Book {
         Some(format!("{} answers, first to {first:?}", self.requests.len()))
     }
 
+    /// A channel of which a gap must come next.
+    pub(crate) fn owes_gap(&self) -> Option<Channel> {
+        let owed = self.places.iter().find(|(_, place)| matches!(place.flow, Flow::Gap { .. }));
+        owed.map(|(channel, _)| *channel)
+    }
+
     /// Whether an answer is owed that needs nobody but the connection's own shard.
     pub(crate) fn owes_pong(&self) -> bool {
         self.requests.iter().any(|request| request.kind == Kind::Ping)
@@ -140,17 +158,17 @@ impl Book {
     }
 
     /// Holds a message against the book.
-    pub(crate) fn hear(&mut self, message: &Message<'_>, text: &str, truth: &mut Truth, now_ms: u64) -> News {
+    pub(crate) fn hear(&mut self, message: &Message<'_>, text: &str, truth: &mut Truth) -> News {
         let channel = message.channel.map(|name| truth.channel(name));
         match (message.kind, channel) {
-            ("notification", Some(channel)) => self.notification(message, text, channel, truth, now_ms),
-            ("subscribed", Some(channel)) => self.subscribed(message, channel, truth, now_ms),
-            ("gap", Some(channel)) => self.gap(message, channel),
+            ("notification", Some(channel)) => self.notification(message, text, channel, truth),
+            ("subscribed", Some(channel)) => self.subscribed(message, channel, truth),
+            ("gap", Some(channel)) => self.gap(message, channel, truth),
             ("unsubscribed", Some(channel)) => {
                 let request = self.answered(message, Some(channel));
                 assert_eq!(request.kind, Kind::Unsubscribe);
                 let place = self.places.remove(&channel).expect("it followed the channel");
-                assert_eq!(place.gap, None, "a gap was owed");
+                assert!(!matches!(place.flow, Flow::Gap { .. }), "a gap was owed");
                 News::Nothing
             }
             ("published", Some(channel)) => {
@@ -178,7 +196,6 @@ impl Book {
         text: &str,
         channel: Channel,
         truth: &mut Truth,
-        now_ms: u64,
     ) -> News {
         let name = &truth.names[channel];
         let data = message.data.expect("data").get();
@@ -189,53 +206,74 @@ impl Book {
         );
         assert_eq!(text, exact, "a notification has five members");
         let place = self.places.get_mut(&channel).unwrap_or_else(|| panic!("it follows no {name}: {text}"));
-        assert_eq!(place.gap, None, "the gap comes before what follows it");
+        assert!(!matches!(place.flow, Flow::Gap { .. }), "the gap comes before what follows it");
         assert_eq!(offset, place.at.offset + 1, "lost, doubled or out of order in {name}");
-        place.at.offset = offset;
-        truth.met(channel, place.at, data, now_ms);
-        News::Notification(channel, place.at, timestamp)
+        let replayed = place.flow == Flow::Past;
+        if replayed {
+            count("replayed");
+        }
+        place.advance(offset, channel, truth);
+        truth.met(channel, place.at, data);
+        News::Notification(channel, place.at, timestamp, replayed)
     }
 
-    fn subscribed(
-        &mut self,
-        message: &Message<'_>,
-        channel: Channel,
-        truth: &mut Truth,
-        now_ms: u64,
-    ) -> News {
+    fn subscribed(&mut self, message: &Message<'_>, channel: Channel, truth: &mut Truth) -> News {
         let request = self.answered(message, Some(channel));
         let Kind::Subscribe { since } = request.kind else { panic!("not the answer to {request:?}") };
         let head: Cursor = message.cursor.and_then(|text| text.parse().ok()).expect("a cursor");
         let floor = floor(&request.floor, head.epoch);
         assert!(head.offset >= floor, "it joined at {head}, but {floor} was known before it asked");
-        truth.seen(channel, head, now_ms);
+        truth.seen(channel, head);
         assert_eq!(message.recovered.is_some(), since.is_some(), "`recovered` comes where `since` was");
-        let gap = match (since, message.recovered) {
-            (Some(since), Some(true)) => {
-                count("recovered");
-                assert_eq!(since, head, "only the head can be recovered without a history");
-                None
-            }
-            (Some(since), _) => {
-                assert_ne!(since, head, "the head must be recovered");
-                let known = since.epoch == head.epoch && since.offset < head.offset;
-                Some((if known { since.offset + 1 } else { 1 }, head.offset))
-            }
-            (None, _) => None,
+        let place = match (since, message.recovered) {
+            (Some(since), Some(recovered)) => resumed(since, head, recovered),
+            (_, _) => Place { at: head, flow: Flow::Live },
         };
-        let before = self.places.insert(channel, Place { at: head, gap });
+        if place.flow == Flow::Past {
+            count("recovered what was missed");
+            let had = truth.past.as_ref().is_none_or(|past| {
+                place.at.offset >= past.head(channel)
+                    || past.lost_ms(channel, place.at.offset + 1) >= request.asked_ms
+            });
+            assert!(had, "{place:?} of {channel} cannot be recovered: the next one was lost before");
+        }
+        let before = self.places.insert(channel, place);
         assert!(before.is_none(), "subscribed twice");
         assert_ne!(request.too_many, Some(true), "more channels than allowed");
-        if gap.is_some() { News::Nothing } else { News::Place(channel, head) }
+        if place.flow == Flow::Live { News::Place(channel, head) } else { News::Nothing }
     }
 
-    fn gap(&mut self, message: &Message<'_>, channel: Channel) -> News {
+    fn gap(&mut self, message: &Message<'_>, channel: Channel, truth: &mut Truth) -> News {
         let place = self.places.get_mut(&channel).expect("a gap comes to subscribers");
-        let gap = message.from.zip(message.to);
-        assert!(gap.is_some(), "a gap has two ends");
-        assert_eq!(gap, place.gap, "the gap that was expected");
-        assert_eq!(message.cursor, Some(place.at.to_string().as_str()), "the cursor behind the gap");
-        place.gap = None;
+        let (from, to) = message.from.zip(message.to).expect("a gap has two ends");
+        assert_eq!(from, place.at.offset + 1, "the gap begins where the client is");
+        let cursor = Cursor { epoch: place.at.epoch, offset: to };
+        assert_eq!(message.cursor, Some(cursor.to_string().as_str()), "the cursor behind the gap");
+        truth.seen(channel, cursor);
+        let whole = match place.flow {
+            Flow::Live => panic!("a gap {from}..={to} for somebody who missed nothing"),
+            Flow::Gap { head, whole: true } => {
+                assert_eq!(to, head, "a cursor from elsewhere is worth nothing");
+                count("gap: a cursor from elsewhere");
+                place.flow = Flow::Live;
+                place.at = cursor;
+                return News::Place(channel, cursor);
+            }
+            Flow::Gap { head, whole: false } => {
+                count(if to == head { "gap: everything" } else { "gap: the beginning" });
+                to == head
+            }
+            Flow::Past => {
+                count("gap: what was lost meanwhile");
+                false
+            }
+        };
+        if let Some(past) = &truth.past {
+            let lost_ms = past.lost_ms(channel, to);
+            assert!(lost_ms <= truth.now_ms(), "{to} of {channel} could be recovered until {lost_ms}");
+        }
+        place.flow = if whole { Flow::Live } else { Flow::Past };
+        place.advance(to, channel, truth);
         News::Place(channel, place.at)
     }
 
@@ -293,6 +331,36 @@ impl Book {
         let asked = |request: &Request| request.id.as_deref() == id && (id.is_some() || nonsense(request));
         self.requests.iter().position(asked)
     }
+}
+
+impl Place {
+    /// Everything up to `offset` has come, or is known to be lost.
+    fn advance(&mut self, offset: u64, channel: Channel, truth: &Truth) {
+        self.at.offset = offset;
+        // Whoever has everything had it already when the node sent this, and is live since.
+        if truth.past.as_ref().is_some_and(|past| past.head(channel) == offset) {
+            self.flow = Flow::Live;
+        }
+    }
+}
+
+/// Where a client is that has come back.
+fn resumed(since: Cursor, head: Cursor, recovered: bool) -> Place {
+    let behind = since.epoch == head.epoch && since.offset < head.offset;
+    if since == head {
+        count("recovered the head");
+        assert!(recovered, "the head must be recovered");
+        return Place { at: head, flow: Flow::Live };
+    }
+    if !behind {
+        assert!(!recovered, "{since} cannot be recovered at {head}");
+        return Place {
+            at: Cursor { offset: 0, ..head },
+            flow: Flow::Gap { head: head.offset, whole: true },
+        };
+    }
+    let flow = if recovered { Flow::Past } else { Flow::Gap { head: head.offset, whole: false } };
+    Place { at: since, flow }
 }
 
 /// Where clients may publish.

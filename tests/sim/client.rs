@@ -247,6 +247,7 @@ impl Client {
         }
         assert_eq!(self.inbox.len(), 0, "client {who}: half a frame");
         assert_eq!(self.book.owed(), None, "client {who} is owed answers");
+        assert_eq!(self.book.owes_gap(), None, "client {who} is owed a gap");
         assert!(tight_rate || self.pings.is_empty(), "client {who}: the latest ping was not answered");
         assert!(self.echoes.is_empty(), "client {who}: an echo is missing");
         assert!(!self.welcome_due, "client {who}: no welcome");
@@ -324,13 +325,15 @@ impl Client {
             // Noise may happen to be a frame.
             return;
         }
-        match self.book.hear(&message, text, scene.truth, scene.now.mono_ms) {
+        match self.book.hear(&message, text, scene.truth) {
             News::Nothing => {}
             News::Place(channel, cursor) => _ = self.memory.insert(channel, cursor),
-            News::Notification(channel, cursor, wall_ms) => {
+            News::Notification(channel, cursor, wall_ms, replayed) => {
                 self.memory.insert(channel, cursor);
                 assert!(wall_ms <= scene.now.wall_ms, "a timestamp of the future");
-                self.weigh(wall_ms, length);
+                if !replayed {
+                    self.weigh(wall_ms, length);
+                }
             }
         }
     }

@@ -1,7 +1,10 @@
 //! How unkind a world is: every seed draws its own rates, and half of the rates are never.
 
 use fastrand::Rng;
+use roost::config::Span;
+use roost::config::policy::{Policies, PolicyRule};
 use roost::limits::Limits;
+use std::collections::BTreeMap;
 
 /// A chance of one in so many; 0 is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,7 +105,7 @@ impl Faults {
 
 /// Bounds of one world: small ones, so that they are met.
 pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
-    let queue_soft_bytes = rng.usize(1_000..12_000);
+    let queue_soft_bytes = if rng.u8(..8) == 0 { rng.usize(1..600) } else { rng.usize(1_000..12_000) };
     let ping_interval_ms = rng.u64(2_000..25_000);
     let rate = if faults.tight_rate { rng.u32(5..20) } else { 1_000 };
     Limits {
@@ -118,7 +121,21 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
         idle_timeout_ms: ping_interval_ms * 2 + rng.u64(2_000..20_000),
         close_timeout_ms: rng.u64(500..2_500),
         conns_per_shard_max: if rng.u8(..4) == 0 && !faults.crowd { rng.usize(1..5) } else { usize::MAX },
+        history_bytes: pick(rng, &[0, 3_000, 30_000, 1 << 26, 1 << 26]),
+        history_channel_bytes: pick(rng, &[1_000, 10_000, 1 << 22, 1 << 22]),
     }
+}
+
+/// What clients may do, and what is kept of which channel.
+pub(crate) fn draw_policies(rng: &mut Rng) -> Policies {
+    let mut rule = |clients_may_publish| PolicyRule {
+        clients_may_publish: Some(clients_may_publish),
+        history: Some(pick(rng, &[0, 1, 5, 39, 39, 1_000, 1_000])),
+        history_ttl: Some(Span::from_millis(pick(rng, &[0, 30, 1_000, 120_000, 120_000, 400_000]))),
+    };
+    let rules = [("", rule(false)), ("open:", rule(true)), ("open:long/", rule(true))];
+    let rules = rules.map(|(prefix, rule)| (prefix.to_owned(), rule));
+    Policies::new(&BTreeMap::from(rules)).expect("good prefixes")
 }
 
 /// One of these.

@@ -4,9 +4,9 @@ use crate::client::{Client, Stage};
 use crate::trace::{count, say};
 use crate::truth::{Channel, floor};
 use crate::world::World;
+use roost::clock::TICK_MS;
 use roost::dialect::cursor::Cursor;
 use roost::disconnect::Disconnect;
-use roost::limits::CHANNEL_KEEP_MS;
 use roost::proto::frame::Opcode;
 use roost::shard::mail::{Answer, Question};
 use std::collections::BTreeSet;
@@ -92,6 +92,10 @@ impl World {
             let Answer::Channels { channels, .. } = answer else { panic!("not the answer") };
             for part in channels {
                 assert_eq!(&*part.name, name);
+                if let (Some(_), Some(past)) = (part.cursor, &self.truth.past) {
+                    let count = past.count(channel, self.now.mono_ms);
+                    assert_eq!(part.history, count, "publications kept of {name}");
+                }
                 assert!(part.cursor.is_none() || head.is_none(), "{name} has two owners");
                 head = head.or(part.cursor);
                 known += part.subscribers;
@@ -105,7 +109,7 @@ impl World {
             assert!(client.stalled || Some(at) == head, "client {who} is at {at} of {name}, not at {head:?}");
         }
         if let Some(head) = head {
-            self.truth.seen(channel, head, self.now.mono_ms);
+            self.truth.seen(channel, head);
         }
     }
 
@@ -122,6 +126,10 @@ impl World {
             assert_eq!(counters.subscriptions, followed.len() as u64, "subscriptions of shard {id}");
             let channels: BTreeSet<&Channel> = followed.iter().collect();
             assert_eq!(counters.channels, channels.len() as u64, "channels of shard {id}");
+            if let Some(past) = &self.truth.past {
+                let kept = (counters.history_bytes as usize, counters.history_publications as usize);
+                assert_eq!(kept, past.of_owner(id), "the history of shard {id}");
+            }
             assert_eq!(counters.panics, 0, "a panic was caught");
             assert_eq!(counters.accepted, self.accepted[id]);
             let ended: u64 = counters.disconnects.iter().sum();
@@ -288,10 +296,15 @@ impl World {
     }
 
     fn channels_are_forgotten(&mut self) {
-        // Every eighth of the time one channel that was touched again is asked anew.
-        self.wait(2 * CHANNEL_KEEP_MS + self.truth.names.len() as u64 * CHANNEL_KEEP_MS / 8);
+        for name in self.truth.names.iter().filter(|_| self.truth.past.is_some()) {
+            self.node.unwatch(name);
+        }
+        self.settle();
+        self.wait(self.truth.longest_keep_ms() + 2 * TICK_MS);
         for (id, shard) in self.node.shards.iter().enumerate() {
-            assert_eq!(shard.counters().channels_owned, 0, "shard {id} remembers channels that nobody uses");
+            let counters = shard.counters();
+            assert_eq!(counters.channels_owned, 0, "shard {id} remembers channels that nobody uses");
+            assert_eq!((counters.history_bytes, counters.history_publications), (0, 0), "shard {id}");
             assert!(!self.node.has_mail(id), "mail is left");
             assert!(!self.node.has_cause(id, self.now), "shard {id} has no peace");
         }

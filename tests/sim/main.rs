@@ -7,6 +7,7 @@ mod faults;
 mod finish;
 mod inbox;
 mod node;
+mod past;
 mod script;
 mod socket;
 mod trace;
@@ -18,9 +19,9 @@ use trace::Telling;
 use world::World;
 
 /// Worlds in the ordinary run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 /// What the ordinary run must show, and how often at least.
-const SHOWN: [&str; 34] = [
+const SHOWN: [&str; 40] = [
     "status 101",
     "status 400",
     "status 404",
@@ -38,8 +39,14 @@ const SHOWN: [&str; 34] = [
     "close 4004",
     "welcome",
     "subscribed",
-    "recovered",
-    "gap",
+    "recovered the head",
+    "recovered what was missed",
+    "replayed",
+    "a later page",
+    "gap: a cursor from elsewhere",
+    "gap: everything",
+    "gap: the beginning",
+    "gap: what was lost meanwhile",
     "notification",
     "unsubscribed",
     "published",

@@ -2,18 +2,20 @@
 
 use crate::faults::Faults;
 use crate::socket::SimSocket;
-use crate::trace::{Trace, say};
+use crate::trace::{Trace, count, say};
 use fastrand::Rng;
 use roost::clock::Now;
-use roost::config::policy::{Policies, PolicyRule};
+use roost::config::policy::Policies;
+use roost::conn::subscriptions::{ChannelId, Subscription};
 use roost::hub::ShardId;
 use roost::hub::names::Names;
-use roost::hub::owned::ShardSet;
+use roost::hub::owned::{Joined, ShardSet};
+use roost::hub::publication::Publication;
 use roost::limits::Limits;
 use roost::proto::origin::OriginPolicy;
-use roost::shard::mail::{Mail, Parcel, Report};
+use roost::shard::mail::{ConnKey, Mail, Parcel, Report};
 use roost::shard::{Next, Settings, Shard};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 pub(crate) struct Node {
     pub(crate) shards: Vec<Shard<SimSocket>>,
@@ -24,13 +26,13 @@ pub(crate) struct Node {
     /// Mail by sender and receiver, first in first out. The last sender is the control thread.
     lanes: Vec<VecDeque<Mail>>,
     pub(crate) reports: VecDeque<Report>,
+    /// What was told to a shard that is none of the node's.
+    witnessed: Vec<Publication>,
     names: Names,
 }
 
 impl Node {
-    pub(crate) fn new(limits: &Limits, rng: &mut Rng) -> Self {
-        let rule = PolicyRule { clients_may_publish: Some(true) };
-        let policies = Policies::new(&BTreeMap::from([("open:".to_owned(), rule)])).expect("one prefix");
+    pub(crate) fn new(limits: &Limits, policies: &Policies, rng: &mut Rng) -> Self {
         let names = Names::new(rng.u64(..));
         let count = rng.u16(1..=5);
         let settings = |id, own_seed| Settings {
@@ -52,8 +54,28 @@ impl Node {
             touched: vec![false; count],
             lanes: (0..(count + 1) * count).map(|_| VecDeque::new()).collect(),
             reports: VecDeque::new(),
+            witnessed: Vec::new(),
             names,
         }
+    }
+
+    /// A shard that is none of the node's begins to follow a channel, before anything else happens.
+    pub(crate) fn watch(&mut self, now: Now, channel: &str) {
+        let conn = ConnKey { shard: self.witness(), slot: 0, generation: 0 };
+        let subscription = Subscription::joining(ChannelId(0), 0);
+        let mail = Mail::Join { conn, subscription, name: channel.into(), since: None, id: None };
+        let owner = self.owner(channel);
+        self.shards[owner].mail(now, mail);
+        self.touch(owner);
+    }
+
+    /// It follows the channel no more.
+    pub(crate) fn unwatch(&mut self, channel: &str) {
+        self.send(self.owner(channel), Mail::Leave { shard: self.witness(), name: channel.into() });
+    }
+
+    fn witness(&self) -> ShardId {
+        ShardId(self.len() as u16)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -117,19 +139,27 @@ impl Node {
         self.shards[shard].set_congested(full);
     }
 
-    /// A shard's turn, and what it sends.
-    pub(crate) fn turn(&mut self, shard: usize, now: Now, trace: &mut Trace) {
+    /// A shard's turn, and what it sends. Returns what it told the witness.
+    pub(crate) fn turn(&mut self, shard: usize, now: Now, trace: &mut Trace) -> Vec<Publication> {
         self.touched[shard] = false;
         self.next[shard] = self.shards[shard].turn(now);
         let parcels: Vec<Parcel> = self.shards[shard].parcels().collect();
         say(|| format!("  shard {shard} turned: {:?}, {} parcels", self.next[shard], parcels.len()));
         for parcel in parcels {
             hash(&parcel, trace);
+            if let Parcel::Shard(_, Mail::Replayed { .. }) = &parcel {
+                count("a later page");
+            }
             match parcel {
+                Parcel::Shard(to, mail) if to == self.witness() => match mail {
+                    Mail::Publication(publication) => self.witnessed.push(publication),
+                    mail => assert!(matches!(mail, Mail::Joined { .. }), "the witness gets {mail:?}"),
+                },
                 Parcel::Shard(to, mail) => self.lane(shard, usize::from(to.0)).push_back(mail),
                 Parcel::Control(report) => self.reports.push_back(report),
             }
         }
+        std::mem::take(&mut self.witnessed)
     }
 
     fn lane(&mut self, from: usize, to: usize) -> &mut VecDeque<Mail> {
@@ -151,8 +181,10 @@ fn label(mail: &Mail) -> String {
     match mail {
         Mail::Publication(publication) => format!("{} of {}", publication.offset, publication.channel),
         Mail::Publish { name, publisher, .. } => format!("publish to {name} by {publisher:?}"),
+        Mail::Joined { conn, joined, .. } => format!("the join of {conn:?}: {}", outcome(joined)),
+        Mail::Replayed { conn, joined, .. } => format!("a page for {conn:?}: {}", outcome(joined)),
         Mail::Join { .. }
-        | Mail::Joined { .. }
+        | Mail::Replay { .. }
         | Mail::Leave { .. }
         | Mail::Later { .. }
         | Mail::Published { .. }
@@ -161,11 +193,28 @@ fn label(mail: &Mail) -> String {
     }
 }
 
+/// Without the publications.
+fn outcome(joined: &Joined) -> String {
+    let Joined { cursor, recovery } = joined;
+    match recovery {
+        Some(recovery) => {
+            format!("{cursor}, {:?}, {} missed, up to {}", recovery.gap, recovery.missed.len(), recovery.end)
+        }
+        None => format!("{cursor}"),
+    }
+}
+
 fn hash(parcel: &Parcel, trace: &mut Trace) {
     match parcel {
         Parcel::Shard(to, Mail::Publication(publication)) => {
             trace.number(u64::from(to.0));
             trace.bytes(&publication.frame);
+        }
+        Parcel::Shard(to, mail @ (Mail::Joined { joined, .. } | Mail::Replayed { joined, .. })) => {
+            trace.number(u64::from(to.0));
+            trace.bytes(label(mail).as_bytes());
+            let recovery = joined.recovery.iter();
+            recovery.flat_map(|recovery| &recovery.missed).for_each(|frame| trace.bytes(frame));
         }
         Parcel::Shard(..) | Parcel::Control(_) => trace.bytes(format!("{parcel:?}").as_bytes()),
     }

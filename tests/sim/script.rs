@@ -6,9 +6,11 @@ use crate::faults::{Faults, pick};
 use crate::trace::say;
 use crate::truth::{Channel, Truth, draw_padding};
 use fastrand::Rng;
+use roost::dialect::cursor::{Cursor, Epoch};
 use roost::dialect::native::SUBPROTOCOL;
 use roost::proto::frame::Opcode;
 use roost::proto::handshake::{Request, encode_key, put_request};
+use std::iter;
 
 /// Targets that are refused.
 const BAD_TARGETS: [&str; 4] =
@@ -17,8 +19,8 @@ const BAD_TARGETS: [&str; 4] =
 const PLAIN: &[u8] = b"GET /live HTTP/1.1\r\nHost: node\r\n\r\n";
 
 impl Client {
-    /// Sends a request to upgrade, good or bad, whole or half.
-    pub(crate) fn greet(&mut self, rng: &mut Rng, truth: &Truth, channels_max: usize) {
+    /// Sends a request to upgrade, good or bad, whole or half. Who returns wants what it followed.
+    pub(crate) fn greet(&mut self, returns: bool, rng: &mut Rng, truth: &Truth, channels_max: usize) {
         self.key = encode_key(rng.u128(..).to_be_bytes());
         self.manners.mute = rng.u8(..8) == 0;
         self.manners.rude = rng.u8(..8) == 0;
@@ -31,7 +33,7 @@ impl Client {
                 self.upgrades_to = Stage::Echo;
                 "/echo".to_owned()
             }
-            _ => self.live(rng, truth, channels_max),
+            _ => self.live(returns, rng, truth, channels_max),
         };
         self.welcome_due = target.starts_with("/live") && rng.u8(..3) == 0;
         let protocols = [("Sec-WebSocket-Protocol", SUBPROTOCOL)];
@@ -50,21 +52,36 @@ impl Client {
     }
 
     /// A target that subscribes to some channels.
-    fn live(&mut self, rng: &mut Rng, truth: &Truth, channels_max: usize) -> String {
+    fn live(&mut self, returns: bool, rng: &mut Rng, truth: &Truth, channels_max: usize) -> String {
         let mut channels: Vec<Channel> = (0..truth.names.len()).collect();
         rng.shuffle(&mut channels);
-        channels.truncate(rng.usize(..4).min(channels_max));
-        let with_since = rng.bool();
+        if returns {
+            channels.retain(|channel| self.memory.contains_key(channel));
+            channels.truncate(channels_max);
+        } else {
+            channels.truncate(rng.usize(..4).min(channels_max));
+        }
+        let with_since = returns || rng.bool();
         let mut target = "/live".to_owned();
-        for (channel, mark) in channels.into_iter().zip(["?", "&", "&"]) {
+        for (channel, mark) in channels.into_iter().zip(iter::once("?").chain(iter::repeat("&"))) {
             target += &format!("{mark}channel={}", truth.names[channel]);
-            let since = self.memory.get(&channel).copied().filter(|_| with_since);
+            let since = self.since(channel, rng).filter(|_| with_since);
             if with_since {
                 target += &format!("&since={}", since.map(|since| since.to_string()).unwrap_or_default());
             }
             self.book.ask(None, Some(channel), Kind::Subscribe { since }, truth);
         }
         target
+    }
+
+    /// Where it was in a channel, or where it says that it was.
+    fn since(&self, channel: Channel, rng: &mut Rng) -> Option<Cursor> {
+        let known = self.memory.get(&channel).copied();
+        match rng.u8(..20) {
+            0 => Some(Cursor { epoch: Epoch(rng.u64(..100)), offset: rng.u64(..100) }),
+            1 => known.map(|known| Cursor { offset: known.offset + rng.u64(..20), ..known }),
+            _ => known,
+        }
     }
 
     /// Does something, or nothing.
@@ -115,13 +132,12 @@ impl Client {
             let kind = match rng.u8(..10) {
                 0..5 => {
                     let with_since = rng.bool();
-                    let since = self.memory.get(&channel).copied().filter(|_| with_since);
-                    Kind::Subscribe { since }
+                    Kind::Subscribe { since: self.since(channel, rng).filter(|_| with_since) }
                 }
-                5..8 => Kind::Unsubscribe,
+                5..7 => Kind::Unsubscribe,
                 _ => {
                     let padding = draw_padding(rng, scene.limits.message_bytes_max - 500);
-                    Kind::Publish(scene.truth.publish(channel, scene.now.mono_ms, padding))
+                    Kind::Publish(scene.truth.publish(channel, padding))
                 }
             };
             self.ask(kind, Some(channel), scene.truth);

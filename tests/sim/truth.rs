@@ -1,11 +1,13 @@
 //! What was really published. Every publication's data is its own, so whoever meets it knows which one it is; the owner's
 //! numbering is the truth, and everybody who tells of it must agree.
 
+use crate::past::Past;
 use fastrand::Rng;
 use roost::clock::TICK_MS;
 use roost::dialect::cursor::{Cursor, Epoch};
-use roost::limits::CHANNEL_KEEP_MS;
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Tells one channel of the world from another.
 pub(crate) type Channel = usize;
@@ -32,12 +34,32 @@ pub(crate) struct Truth {
     publications: Vec<Publication>,
     numbers: HashMap<(Channel, Epoch, u64), Number>,
     heads: Vec<Heads>,
+    /// How long the numbering of each channel is kept.
+    keep_ms: Vec<u64>,
+    /// Where a witness follows all channels from the beginning: what the node must have.
+    pub(crate) past: Option<Past>,
+    clock: Rc<Cell<u64>>,
 }
 
 impl Truth {
-    pub(crate) fn new(names: Vec<String>) -> Self {
+    pub(crate) fn new(
+        names: Vec<String>,
+        keep_ms: Vec<u64>,
+        past: Option<Past>,
+        clock: Rc<Cell<u64>>,
+    ) -> Self {
         let heads = vec![Heads::new(); names.len()];
-        Self { names, publications: Vec::new(), numbers: HashMap::new(), heads }
+        Self { names, publications: Vec::new(), numbers: HashMap::new(), heads, keep_ms, past, clock }
+    }
+
+    /// How long the node remembers a channel that nobody uses.
+    pub(crate) fn longest_keep_ms(&self) -> u64 {
+        self.keep_ms.iter().copied().max().expect("a channel")
+    }
+
+    /// The moment, in milliseconds since the node started.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.get()
     }
 
     pub(crate) fn channel(&self, name: &str) -> Channel {
@@ -50,7 +72,8 @@ impl Truth {
     }
 
     /// A new publication: valid JSON with oddities that must survive byte for byte, its number, and so much padding.
-    pub(crate) fn publish(&mut self, channel: Channel, sent_ms: u64, padding: usize) -> Number {
+    pub(crate) fn publish(&mut self, channel: Channel, padding: usize) -> Number {
+        let sent_ms = self.now_ms();
         let number = self.publications.len();
         let pad = "x".repeat(padding);
         let data = format!(r#"{{ "p":{number}, "big":12345678901234567890 ,"e":"\u00e9ü","pad":"{pad}"}}"#);
@@ -78,19 +101,19 @@ impl Truth {
     }
 
     /// Somebody met `data` in a channel at this place.
-    pub(crate) fn met(&mut self, channel: Channel, cursor: Cursor, data: &str, now_ms: u64) {
+    pub(crate) fn met(&mut self, channel: Channel, cursor: Cursor, data: &str) {
         let number: Number = data
             .strip_prefix(r#"{ "p":"#)
             .and_then(|rest| rest.split(',').next())
             .and_then(|digits| digits.parse().ok())
             .unwrap_or_else(|| panic!("nobody published {data}"));
         assert_eq!(self.publications[number].data, data, "data comes byte for byte");
-        self.numbered(channel, cursor, number, now_ms);
+        self.numbered(channel, cursor, number);
     }
 
     /// Somebody says that a publication has this place.
-    pub(crate) fn numbered(&mut self, channel: Channel, cursor: Cursor, number: Number, now_ms: u64) {
-        self.seen(channel, cursor, now_ms);
+    pub(crate) fn numbered(&mut self, channel: Channel, cursor: Cursor, number: Number) {
+        self.seen(channel, cursor);
         let known = *self.numbers.entry((channel, cursor.epoch, cursor.offset)).or_insert(number);
         assert_eq!(known, number, "two publications are {cursor} of {}", self.names[channel]);
         let publication = &mut self.publications[number];
@@ -108,25 +131,28 @@ impl Truth {
     }
 
     /// Somebody says that a channel has come this far.
-    pub(crate) fn seen(&mut self, channel: Channel, cursor: Cursor, now_ms: u64) {
+    pub(crate) fn seen(&mut self, channel: Channel, cursor: Cursor) {
         match self.heads[channel].iter_mut().find(|(epoch, _)| *epoch == cursor.epoch) {
             Some((_, offset)) => *offset = cursor.offset.max(*offset),
             None => {
-                self.check_kept(channel, cursor.epoch, now_ms);
+                self.check_kept(channel, cursor.epoch);
                 self.heads[channel].push((cursor.epoch, cursor.offset));
             }
         }
     }
 
     /// A numbering that was published in is kept for a while after the last publication: a newer one cannot begin before.
-    fn check_kept(&self, channel: Channel, epoch: Epoch, now_ms: u64) {
+    fn check_kept(&self, channel: Channel, epoch: Epoch) {
+        let followed = self.past.is_some() && !self.heads[channel].is_empty();
+        assert!(!followed, "{} is followed all the time and numbered anew", self.names[channel]);
         let older =
             self.numbers.iter().filter(|((other, known, _), _)| *other == channel && known.0 < epoch.0);
         let sent_ms = older.map(|(_, &number)| self.publications[number].sent_ms).max();
         let newest = self.heads[channel].iter().all(|(known, _)| known.0 < epoch.0);
         if let Some(sent_ms) = sent_ms.filter(|_| newest) {
-            let kept_ms = now_ms - sent_ms;
-            assert!(kept_ms + TICK_MS >= CHANNEL_KEEP_MS, "a numbering was forgotten after {kept_ms} ms");
+            let kept_ms = self.now_ms() - sent_ms;
+            let due_ms = self.keep_ms[channel];
+            assert!(kept_ms + TICK_MS >= due_ms, "a numbering was forgotten after {kept_ms} ms");
         }
     }
 }

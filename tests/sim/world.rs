@@ -2,15 +2,16 @@
 
 use crate::book::{Book, Customs};
 use crate::client::{Client, Scene, Stage};
-use crate::faults::{Faults, SocketFaults, draw_limits};
+use crate::faults::{Faults, SocketFaults, draw_limits, draw_policies};
 use crate::node::Node;
+use crate::past::{Past, Rules};
 use crate::socket::{Pipe, SimSocket};
 use crate::trace::{Trace, say};
 use crate::truth::{Channel, Number, Truth, draw_padding};
 use fastrand::Rng;
 use roost::clock::Now;
 use roost::dialect::cursor::Cursor;
-use roost::limits::Limits;
+use roost::limits::{CHANNEL_KEEP_MS, Limits};
 use roost::shard::Readiness;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Answer, Mail, Publisher, Question, Report};
@@ -63,22 +64,38 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let faults = Faults::draw(&mut rng, CROWD_STEPS);
         let limits = draw_limits(&mut rng, &faults);
-        say(|| format!("{faults:?}\n{limits:?}"));
-        let node = Node::new(&limits, &mut rng);
+        let policies = draw_policies(&mut rng);
+        say(|| format!("{faults:?}\n{limits:?}\n{policies:?}"));
+        let mut node = Node::new(&limits, &policies, &mut rng);
         let names = ["open:a", "closed:b", "open:c", "d", "open:e", "f", "open:long/name", "h"];
-        let names = names[..rng.usize(1..=names.len())].iter().map(|&name| name.to_owned());
+        let names: Vec<String> =
+            names[..rng.usize(1..=names.len())].iter().map(|&name| name.to_owned()).collect();
         // Some nodes have been up for so long that 32 bits of milliseconds are about to run over.
         let up_ms = if rng.u8(..4) == 0 { (1 << 32) - rng.u64(..20_000) } else { 3_600_000 };
+        let clock = Rc::new(Cell::new(up_ms));
+        let now = Now { mono_ms: up_ms, wall_ms: 1_700_000_000_000 };
+        let rules = Rules {
+            policies: names.iter().map(|name| *policies.for_channel(name)).collect(),
+            owners: names.iter().map(|name| node.owner(name)).collect(),
+            owner_bytes: limits.history_bytes / node.len(),
+            channel_bytes: limits.history_channel_bytes,
+        };
+        let keep_ms = rules.policies.iter().map(|policy| policy.history_ttl_ms.max(CHANNEL_KEEP_MS));
+        let keep_ms: Vec<u64> = keep_ms.collect();
+        // A channel that a witness follows is never forgotten, so some worlds have none.
+        let watched = rng.u8(..3) > 0;
+        names.iter().filter(|_| watched).for_each(|name| node.watch(now, name));
+        let past = watched.then(|| Past::new(rules));
         Self {
             faults,
             calm: false,
-            now: Now { mono_ms: up_ms, wall_ms: 1_700_000_000_000 },
-            clock: Rc::new(Cell::new(up_ms)),
+            now,
             limits,
             accepted: vec![0; node.len()],
             node,
             clients: Vec::new(),
-            truth: Truth::new(names.collect()),
+            truth: Truth::new(names, keep_ms, past, clock.clone()),
+            clock,
             trace: Trace::default(),
             drain_over_ms: None,
             memories: Vec::new(),
@@ -106,8 +123,9 @@ impl World {
             self.drain();
         }
         match self.rng.u8(..100) {
-            0..4 => self.connect(),
-            4..24 => self.somebody_acts(),
+            0..3 => self.connect(),
+            3..7 => self.somebody_comes_back(),
+            7..24 => self.somebody_acts(),
             24..36 => self.bytes_arrive(),
             36..66 => self.somebody_wakes(),
             66..84 => self.somebody_reads(),
@@ -160,8 +178,30 @@ impl World {
         }
     }
 
-    /// A client comes to a shard, if that takes it.
+    /// A connection breaks, and its client comes back with its cursors, to whichever shard takes it.
+    fn somebody_comes_back(&mut self) {
+        let Some(at) = self.pick() else { return };
+        let memory = self.clients[at].memory.clone();
+        if memory.is_empty() || self.clients.len() > CLIENTS_MAX {
+            return;
+        }
+        say(|| format!("client {} comes back", self.clients[at].serial));
+        match self.rng.u8(..3) {
+            0 => self.clients[at].reset(),
+            1 => self.clients[at].end(),
+            // The node does not know yet that it is gone.
+            _ => self.clients[at].stalled = true,
+        }
+        let shard = self.rng.usize(..self.node.len());
+        self.arrive(shard, Some(memory));
+    }
+
+    /// A client comes to a shard, if that takes it. It may remember what another one knew.
     pub(crate) fn connect_to(&mut self, shard: usize) {
+        self.arrive(shard, None);
+    }
+
+    fn arrive(&mut self, shard: usize, memory: Option<HashMap<Channel, Cursor>>) {
         let socket = if self.rng.u8(..4) == 0 { SocketFaults::default() } else { self.faults.socket };
         let window = if self.rng.u8(..4) == 0 { 1 << 20 } else { self.faults.window };
         let pipe = Pipe::new(socket, window, self.clock.clone(), self.rng.fork());
@@ -181,10 +221,13 @@ impl World {
         self.serial += 1;
         let (book, rng) = (Book::new(customs), self.rng.fork());
         let mut client = Client::new(self.serial, (shard, token), pipe, book, self.now, rng);
-        if !self.memories.is_empty() && self.rng.bool() {
+        let returns = memory.is_some();
+        if let Some(memory) = memory {
+            client.memory = memory;
+        } else if !self.memories.is_empty() && self.rng.bool() {
             client.memory = self.memories.swap_remove(self.rng.usize(..self.memories.len()));
         }
-        client.greet(&mut self.rng, &self.truth, self.limits.channels_per_conn_max);
+        client.greet(returns, &mut self.rng, &self.truth, self.limits.channels_per_conn_max);
         say(|| format!("client {} is {token:?} of shard {shard}: {:?}", client.serial, client.manners));
         self.clients.push(client);
     }
@@ -243,7 +286,15 @@ impl World {
         self.node.open_mail(shard, self.now, faults, &mut self.rng);
         let congested = faults.is_some_and(|faults| faults.congested.hit(&mut self.rng));
         self.node.set_congested(shard, congested, &mut self.rng);
-        self.node.turn(shard, self.now, &mut self.trace);
+        let told = self.node.turn(shard, self.now, &mut self.trace);
+        for publication in told {
+            let channel = self.truth.channel(&publication.channel);
+            let past = self.truth.past.as_mut().expect("a witness");
+            past.publish(channel, publication.offset, publication.frame.len(), self.now.mono_ms);
+        }
+        if let Some(past) = &mut self.truth.past {
+            past.turn(shard, self.now.mono_ms);
+        }
     }
 
     fn tell_of_events(&mut self, shard: usize) {
@@ -278,7 +329,7 @@ impl World {
 
     /// Publishes as the API does; returns the length of the data.
     pub(crate) fn publish_to(&mut self, channel: Channel, call: (u64, u32), padding: usize) -> usize {
-        let number = self.truth.publish(channel, self.now.mono_ms, padding);
+        let number = self.truth.publish(channel, padding);
         let name = self.truth.names[channel].as_str();
         say(|| format!("the API publishes {number} to {name}"));
         self.calls.insert(call, number);
@@ -333,7 +384,7 @@ impl World {
                     let cursor = cursor.expect("there is room for a few channels");
                     say(|| format!("the API is told that {number} is {cursor}"));
                     let channel = self.truth.channel_of(number);
-                    self.truth.numbered(channel, cursor, number, self.now.mono_ms);
+                    self.truth.numbered(channel, cursor, number);
                 }
                 Report::Answer { ticket, answer, .. } => {
                     let left = self.questions.get_mut(&ticket).expect("a question that was asked");
@@ -351,7 +402,9 @@ impl World {
             let client = &self.clients[at];
             if client.stage == Stage::Over && client.pipe.borrow().server_gone {
                 let client = self.clients.swap_remove(at);
-                self.memories.push(client.memory);
+                if !client.memory.is_empty() {
+                    self.memories.push(client.memory);
+                }
                 self.stale.push((client.shard, client.token));
                 if self.stale.len() > STALE_MAX {
                     self.stale.remove(0);

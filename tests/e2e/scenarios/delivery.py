@@ -38,6 +38,35 @@ def in_order(world):
         assert [message["offset"] for message in heard] == list(range(1, MESSAGES + 1))
 
 
+@scenario("a client that comes back with its cursor forty times hears every message once", "--shards", "2", "--history", "5000")
+def comes_back(world):
+    count, heard = 2_000, []
+    lines = "\n".join(json.dumps({"channel": "a", "data": n}) for n in range(1, 51))
+    cursor = world.client().subscribe("a")
+
+    def publish():
+        for _ in range(count // 50):
+            answer = world.curl("/publish", "-H", "Content-Type: application/x-ndjson", body=lines.encode())
+            assert answer.status == 200, answer
+
+    def read():
+        at = cursor
+        for visit in range(41):
+            last = visit == 40
+            client = world.client() if visit % 2 else world.client(f"/live?channel=a&since={at}")
+            answer = client.ask({"type": "subscribe", "channel": "a", "since": at}) if visit % 2 else client.hear()
+            assert (answer["type"], answer["recovered"]) == ("subscribed", True), answer
+            while len(heard) < (count if last else (visit + 1) * 37):
+                message = client.hear()
+                assert message["type"] == "notification", message
+                heard.append((message["offset"], message["data"]))
+                at = f"{at.rpartition('-')[0]}-{message['offset']}"
+            client.ws.socket.close()
+
+    in_parallel(publish, read)
+    assert heard == [(offset, (offset - 1) % 50 + 1) for offset in range(1, count + 1)]
+
+
 @scenario("publishers at the same time: every subscriber hears one and the same order")
 def one_order(world):
     clients = [world.subscriber("a") for _ in range(4)]

@@ -166,6 +166,22 @@ def resume(world):
         client.error({"type": "subscribe", "channel": "other", "since": bad}, "bad_request")
 
 
+@scenario("who resumes gets what it missed behind the answer, and a gap for what is kept no more", "--history", "4")
+def missed(world):
+    head = [world.publish("a", number)["cursor"] for number in range(1, 8)][-1]
+    epoch = head.rpartition("-")[0]
+    client = world.client(f"/live?channel=a&since={epoch}-5")
+    assert client.hear() == {"type": "subscribed", "channel": "a", "cursor": head, "recovered": True}
+    assert [client.hear()["data"] for _ in range(2)] == [6, 7]
+    client = world.client()
+    answer = client.ask({"type": "subscribe", "channel": "a", "since": f"{epoch}-1", "id": 9})
+    assert answer == {"type": "subscribed", "channel": "a", "cursor": head, "recovered": False, "id": 9}, answer
+    assert client.hear() == {"type": "gap", "channel": "a", "from": 2, "to": 3, "cursor": f"{epoch}-3"}
+    assert [client.hear()["offset"] for _ in range(4)] == [4, 5, 6, 7]
+    assert client.ask({"type": "ping"}) == {"type": "pong"}
+    assert world.curl("/channels/a").json() == {"channel": "a", "subscribers": 2, "cursor": head, "history": 4}
+
+
 @scenario("who resumes with another epoch is told so and gets a gap")
 def other_epoch(world):
     world.publish("a", 1)
