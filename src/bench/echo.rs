@@ -54,10 +54,10 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
 
     crowd.shared.recording.store(false, Ordering::Relaxed);
     crowd.act(Act::Play);
-    rig.pause("ms of warm-up", load.warm_up);
+    rig.pause("warm-up", load.warm_up);
     crowd.shared.recording.store(true, Ordering::Relaxed);
     let before = Reading::take(&crowd, target)?;
-    rig.pause("ms of echoes", load.duration);
+    rig.pause("echoes", load.duration);
     let after = Reading::take(&crowd, target)?;
 
     let mut home = crowd.leave()?;

@@ -79,7 +79,7 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     scale.set_server(&mut measurement, &RSS, Some(&PSS), &Memory::read(&target.pids)?);
     if load.say.is_some() {
         crowd.act(Act::Play);
-        crowd.wait(rig, "answered", u64::from(load.connections), |shared| &shared.finished)?;
+        crowd.wait(rig, Some("answered"), u64::from(load.connections), |shared| &shared.finished)?;
         rig.settle(&target.pids)?;
         scale.set_server(&mut measurement, &RSS_SAID, None, &Memory::read(&target.pids)?);
     }
@@ -109,7 +109,7 @@ struct Hold {
 fn hold(rig: &Rig, crowd: &Crowd<Idlers>, target: &Target, load: &Load) -> Result<Hold, BenchError> {
     let (began, before) = (Instant::now(), Cpu::read(&target.pids)?);
     crowd.shared.recording.store(true, Ordering::Relaxed);
-    rig.pause("ms of silence", load.hold);
+    rig.pause("silence", load.hold);
     crowd.shared.recording.store(false, Ordering::Relaxed);
     let cpu_us = Cpu::read(&target.pids)?.since(&before).total_us;
     Ok(Hold { seconds: began.elapsed().as_secs_f64(), cpu_us })
