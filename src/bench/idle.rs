@@ -9,7 +9,7 @@ use super::client::MASK;
 use super::conduct::{Conduct, Desk, Mismatch, Note};
 use super::crowd::{Crowd, Gathering, Rig};
 use super::error::BenchError;
-use super::figures::{Figure, Measurement, median};
+use super::figures::{Figure, Measurement, median, worst};
 use super::probe::{Cpu, KernelMemory, Memory};
 use super::target::Target;
 use super::worker::Act;
@@ -29,9 +29,12 @@ const JOIN: Figure = median("join_s");
 const RSS: Figure = median("rss_bytes_per_connection");
 const PSS: Figure = median("pss_bytes_per_connection");
 const RSS_SAID: Figure = median("rss_said_bytes_per_connection");
+const RSS_SAID_SHARE: Figure = median("rss_said_percent");
 const RSS_LEFT: Figure = median("rss_left_bytes_per_connection");
+const RSS_LEFT_SHARE: Figure = median("rss_left_percent");
 const RSS_BEFORE: Figure = median("rss_before_bytes");
-const RSS_AFTER: Figure = median("rss_after_bytes");
+const RSS_HELD: Figure = median("rss_held_bytes");
+const LOST: Figure = worst("lost");
 const SLAB: Figure = median("slab_bytes_per_connection");
 const SOCKET_SLAB: Figure = median("socket_slab_bytes_per_connection");
 const SOCKETS: Figure = median("tcp_sockets");
@@ -41,15 +44,21 @@ const PINGS: Figure = median("pings_per_s");
 const PING_CPU: Figure = median("cpu_us_per_ping");
 const PING_SPREAD: Figure = median("ping_spread_percent");
 
-/// What this profile yields. Slab figures are the host's: over loopback both ends of each connection are in them.
+/// What this profile yields. Bytes a connection are counted from the memory before the first one; `rss_said_percent` is
+/// what they became once all had said something, as a share of what they were, and `rss_left_percent` the whole
+/// process after all have left, as a share of what it was before. Slab figures are the host's: over loopback both ends of
+/// each connection are in them.
 pub(super) const FIGURES: &[Figure] = &[
     JOIN,
     RSS,
     PSS,
     RSS_SAID,
+    RSS_SAID_SHARE,
     RSS_LEFT,
+    RSS_LEFT_SHARE,
     RSS_BEFORE,
-    RSS_AFTER,
+    RSS_HELD,
+    LOST,
     SLAB,
     SOCKET_SLAB,
     SOCKETS,
@@ -66,44 +75,92 @@ pub(super) const FIGURES: &[Figure] = &[
 /// Clients that did not join, or a server whose process cannot be read.
 pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Measurement, BenchError> {
     let gathering = Gathering::paced(rig, load.connections);
-    let (memory, kernel) = (Memory::read(&target.pids)?, KernelMemory::read()?);
+    let (before, kernel) = (Memory::read(&target.pids)?, KernelMemory::read()?);
     let began = Instant::now();
     let crowd = Crowd::gather(rig, target, gathering, || Idlers::new(load))?;
     crowd.shared.recording.store(false, Ordering::Relaxed);
     let mut crowd = crowd.all_joined(rig)?;
 
+    let connections = f64::from(load.connections);
     let mut measurement = Measurement::default();
     measurement.set(&JOIN, began.elapsed().as_secs_f64());
-    let scale = Scale { connections: f64::from(load.connections), memory, known: !target.pids.is_empty() };
-    rig.settle(&target.pids)?;
-    scale.set_server(&mut measurement, &RSS, Some(&PSS), &Memory::read(&target.pids)?);
+    let joined = at_rest(rig, target)?;
+    let mut said = None;
     if load.say.is_some() {
         crowd.act(Act::Play);
         crowd.wait(rig, Some("answered"), u64::from(load.connections), |shared| &shared.finished)?;
-        rig.settle(&target.pids)?;
-        scale.set_server(&mut measurement, &RSS_SAID, None, &Memory::read(&target.pids)?);
+        said = Some(at_rest(rig, target)?);
     }
-    scale.set_kernel(&mut measurement, &kernel, &KernelMemory::read()?);
+    set_kernel(&mut measurement, connections, &kernel, &KernelMemory::read()?);
 
     let hold = hold(rig, &crowd, target, load)?;
-    if scale.known {
-        measurement.set(&RSS_BEFORE, memory.rss as f64);
-        measurement.set(&RSS_AFTER, Memory::read(&target.pids)?.rss as f64);
-    }
+    let held = Memory::read(&target.pids)?;
+    measurement.set(&LOST, crowd.shared.failed.load(Ordering::Acquire) as f64);
     let mut home = crowd.leave()?;
     let mut pings = Pings::default();
     home.conducts.iter().for_each(|conduct| pings.add(&conduct.pings));
-    hold.set(&mut measurement, &scale, &pings);
-    rig.settle(&target.pids)?;
-    scale.set_server(&mut measurement, &RSS_LEFT, None, &Memory::read(&target.pids)?);
+    hold.set(&mut measurement, connections, &pings);
+    let moments = Moments { before, joined, said, held, left: at_rest(rig, target)? };
+    if !target.pids.is_empty() {
+        moments.set(&mut measurement, connections);
+    }
     home.complain_to(&mut measurement);
     Ok(measurement)
+}
+
+/// The server's memory once it has nothing left to do.
+fn at_rest(rig: &Rig, target: &Target) -> Result<Memory, BenchError> {
+    rig.settle(&target.pids)?;
+    Memory::read(&target.pids)
+}
+
+/// The server's memory over the run.
+struct Moments {
+    /// Without a client.
+    before: Memory,
+    joined: Memory,
+    /// After each had an answer, if any asked for one.
+    said: Option<Memory>,
+    /// At the end of the silence.
+    held: Memory,
+    /// After all have left.
+    left: Memory,
+}
+
+impl Moments {
+    fn set(&self, to: &mut Measurement, connections: f64) {
+        let Self { before, joined, said, held, left } = self;
+        let growth = |now: &Memory| now.rss as f64 - before.rss as f64;
+        to.set(&RSS, growth(joined) / connections);
+        to.set(&PSS, (joined.pss as f64 - before.pss as f64) / connections);
+        if let Some(said) = said {
+            to.set(&RSS_SAID, growth(said) / connections);
+            if growth(joined) > 0.0 {
+                to.set(&RSS_SAID_SHARE, growth(said) / growth(joined) * 100.0);
+            }
+        }
+        to.set(&RSS_LEFT, growth(left) / connections);
+        to.set(&RSS_LEFT_SHARE, left.rss as f64 / before.rss as f64 * 100.0);
+        to.set(&RSS_BEFORE, before.rss as f64);
+        to.set(&RSS_HELD, held.rss as f64);
+    }
+}
+
+fn set_kernel(to: &mut Measurement, connections: f64, before: &KernelMemory, now: &KernelMemory) {
+    let growth = |now: u64, before: u64| (now as f64 - before as f64) / connections;
+    to.set(&SLAB, growth(now.slab, before.slab));
+    if let (Some(now), Some(before)) = (now.socket_slab, before.socket_slab) {
+        to.set(&SOCKET_SLAB, growth(now, before));
+    }
+    to.set(&SOCKETS, now.sockets.allocated as f64 - before.sockets.allocated as f64);
+    to.set(&TCP_MEM, now.sockets.mem_pages as f64 - before.sockets.mem_pages as f64);
 }
 
 /// The time in which nothing happens but pings.
 struct Hold {
     seconds: f64,
-    cpu_us: f64,
+    /// Processor time of the server, if its processes are known.
+    cpu_us: Option<f64>,
 }
 
 fn hold(rig: &Rig, crowd: &Crowd<Idlers>, target: &Target, load: &Load) -> Result<Hold, BenchError> {
@@ -112,54 +169,25 @@ fn hold(rig: &Rig, crowd: &Crowd<Idlers>, target: &Target, load: &Load) -> Resul
     rig.pause("silence", load.hold);
     crowd.shared.recording.store(false, Ordering::Relaxed);
     let cpu_us = Cpu::read(&target.pids)?.since(&before).total_us;
+    let cpu_us = (!target.pids.is_empty()).then_some(cpu_us);
     Ok(Hold { seconds: began.elapsed().as_secs_f64(), cpu_us })
 }
 
 impl Hold {
-    fn set(&self, measurement: &mut Measurement, scale: &Scale, pings: &Pings) {
+    fn set(&self, measurement: &mut Measurement, connections: f64, pings: &Pings) {
         let pinged = pings.total() as f64;
         if self.seconds > 0.0 {
             measurement.set(&PINGS, pinged / self.seconds);
         }
-        if scale.known && self.seconds > 0.0 {
-            measurement.set(&CPU, self.cpu_us / scale.connections / self.seconds);
+        if let Some(cpu_us) = self.cpu_us.filter(|_| self.seconds > 0.0) {
+            measurement.set(&CPU, cpu_us / connections / self.seconds);
         }
-        if scale.known && pinged > 0.0 {
-            measurement.set(&PING_CPU, self.cpu_us / pinged);
+        if let Some(cpu_us) = self.cpu_us.filter(|_| pinged > 0.0) {
+            measurement.set(&PING_CPU, cpu_us / pinged);
         }
         if let Some(spread) = pings.spread_percent() {
             measurement.set(&PING_SPREAD, spread);
         }
-    }
-}
-
-/// What growth is counted from, and by what it is divided.
-struct Scale {
-    connections: f64,
-    memory: Memory,
-    /// The server's processes are known.
-    known: bool,
-}
-
-impl Scale {
-    fn set_server(&self, to: &mut Measurement, rss: &Figure, pss: Option<&Figure>, now: &Memory) {
-        if !self.known {
-            return;
-        }
-        to.set(rss, (now.rss as f64 - self.memory.rss as f64) / self.connections);
-        if let Some(pss) = pss {
-            to.set(pss, (now.pss as f64 - self.memory.pss as f64) / self.connections);
-        }
-    }
-
-    fn set_kernel(&self, to: &mut Measurement, before: &KernelMemory, now: &KernelMemory) {
-        let growth = |now: u64, before: u64| (now as f64 - before as f64) / self.connections;
-        to.set(&SLAB, growth(now.slab, before.slab));
-        if let (Some(now), Some(before)) = (now.socket_slab, before.socket_slab) {
-            to.set(&SOCKET_SLAB, growth(now, before));
-        }
-        to.set(&SOCKETS, now.sockets.allocated as f64 - before.sockets.allocated as f64);
-        to.set(&TCP_MEM, now.sockets.mem_pages as f64 - before.sockets.mem_pages as f64);
     }
 }
 
@@ -264,6 +292,26 @@ const TENTHS_MIN: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_counted_from_before_and_shares_say_what_came_back() {
+        let memory = |rss, pss| Memory { rss, pss };
+        let moments = Moments {
+            before: memory(5000, 4000),
+            joined: memory(12_500, 11_000),
+            said: Some(memory(14_375, 0)),
+            held: memory(13_000, 0),
+            left: memory(6250, 0),
+        };
+        let mut measurement = Measurement::default();
+        moments.set(&mut measurement, 100.0);
+        for (figure, expected) in [(RSS, 75.0), (PSS, 70.0), (RSS_SAID, 93.75), (RSS_SAID_SHARE, 125.0)] {
+            assert_eq!(measurement.value(figure.name), Some(expected), "{}", figure.name);
+        }
+        for (figure, expected) in [(RSS_LEFT, 12.5), (RSS_LEFT_SHARE, 125.0), (RSS_HELD, 13_000.0)] {
+            assert_eq!(measurement.value(figure.name), Some(expected), "{}", figure.name);
+        }
+    }
 
     fn pings(tenths: &[u64]) -> Pings {
         let mut pings = Pings::default();

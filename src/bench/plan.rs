@@ -127,7 +127,11 @@ impl Plan {
             floor,
             figures: idle::FIGURES,
             load: format!("{connections} connections, channel {channel}, {} s", args.seconds),
-            measure: Box::new(move |rig, target| idle::measure(rig, target, &load)),
+            measure: Box::new(move |rig, target| match target.name {
+                // The floor answers nobody.
+                FLOOR => idle::measure(rig, target, &idle::Load { say: None, ..load.clone() }),
+                _ => idle::measure(rig, target, &load),
+            }),
         })
     }
 
