@@ -18,14 +18,19 @@ pub struct BenchArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum ProfileArgs {
     /// Messages that come straight back
+    #[command(after_help = budget_keys("echo"))]
     Echo(EchoArgs),
     /// One publication to many subscribers
+    #[command(after_help = budget_keys("fanout"))]
     Fanout(FanoutArgs),
     /// Many clients that do nothing
+    #[command(after_help = budget_keys("idle"))]
     Idle(IdleArgs),
     /// Everybody connects at once, and leaves at once
+    #[command(after_help = budget_keys("storm"))]
     Storm(StormArgs),
     /// Fan-out while some subscribers do not read
+    #[command(after_help = budget_keys("slow"))]
     Slow(SlowArgs),
 }
 
@@ -146,8 +151,8 @@ pub struct SubscribeArgs {
     /// Channel to subscribe to, in the query string
     #[arg(long, default_value = "bench")]
     pub channel: String,
-    /// A first message that subscribes, instead of the query string; `{channel}` and `{n}` are filled in
-    #[arg(long, value_name = "TEXT")]
+    /// A first message that subscribes, instead of the query string; channel and number of the client are filled in
+    #[arg(long, value_name = "TEXT {channel} {n}")]
     pub subscribe_frame: Option<String>,
     /// What a message must contain to confirm the subscription; empty for a server that confirms nothing
     #[arg(long, value_name = "TEXT", default_value = "\"subscribed\"")]
@@ -239,8 +244,8 @@ pub struct IdleArgs {
     /// How clients subscribe.
     #[command(flatten)]
     pub subscribe: SubscribeArgs,
-    /// A channel of its own for each client; `{n}` is its number
-    #[arg(long, value_name = "NAME", conflicts_with = "channel")]
+    /// A channel of its own for each client, whose number is filled in
+    #[arg(long, value_name = "NAME{n}", conflicts_with = "channel")]
     pub own_channel: Option<String>,
     /// Clients
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
@@ -299,3 +304,35 @@ fn within(option: &str, value: usize, low: usize, high: usize) -> Result<(), Str
 
 /// A week.
 const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
+/// The end of a profile's help: what its section of a budget file may bound.
+fn budget_keys(profile: &str) -> String {
+    let catalog = super::CATALOGS.iter().find(|(name, _)| *name == profile);
+    let names: Vec<&str> =
+        catalog.iter().flat_map(|(_, figures)| *figures).map(|figure| figure.name).collect();
+    format!(
+        "A bound in the section [{profile}] of a budget file is a figure with _max or _min, or with _ratio_max or \
+         _ratio_min where a second server is measured:\n  {}",
+        names.join("\n  ")
+    )
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_each_profile_names_its_figures_and_keeps_its_brackets() {
+        let mut command = BenchArgs::augment_args(clap::Command::new("bench"));
+        for (profile, figures) in super::super::CATALOGS {
+            let help = command.find_subcommand_mut(profile).unwrap().render_help().to_string();
+            for figure in *figures {
+                assert!(help.contains(&format!("\n  {}", figure.name)), "{profile}: {}", figure.name);
+            }
+            // clap takes an n in braces for the end of a line.
+            assert!(!help.contains("`\n"), "{help}");
+        }
+        let idle = command.find_subcommand_mut("idle").unwrap().render_help().to_string();
+        assert!(idle.contains("--own-channel <NAME{n}>"), "{idle}");
+    }
+}
