@@ -130,6 +130,17 @@ fn two_servers_are_measured_in_turn_and_compared() {
     assert!(report["ratio"]["deliveries_per_s"].as_f64().unwrap() > 0.0);
     assert_eq!(report["floor"]["lost"], 0.0);
 }
+#[test]
+fn echoes_at_a_pace_are_as_many_as_asked_for() {
+    let (address, _) = floor(Mode::Echo { size: 64 });
+    let report = bench(&format!(
+        "echo --url ws://{address}/echo --connections 20 --rate 2000 --seconds 0.5 --warm-up 0.1 --no-echo-check"
+    ));
+    let found = value(&report, "messages_per_s");
+    assert!((1000.0..3000.0).contains(&found), "{found}");
+    passed(&report);
+}
+
 
 #[test]
 fn a_storm_counts_who_came_and_those_who_stay_miss_nothing_while_it_leaves() {

@@ -134,6 +134,10 @@ pub struct EchoArgs {
     /// Payload bytes of a message
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub size: usize,
+    /// Messages a second of all clients together, where what waits for answers ages from when it was due [default: as
+    /// many as are answered]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
     /// Seconds that are measured
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
@@ -143,6 +147,18 @@ pub struct EchoArgs {
     /// Accept any answer for an echo
     #[arg(long)]
     pub no_echo_check: bool,
+}
+
+impl EchoArgs {
+    /// What is wrong with the numbers, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.rate {
+            Some(rate) if !rate.is_finite() || rate <= 0.0 => {
+                Err(format!("--rate {rate} is no number of messages a second"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// Subscribing, at roost by default and at other servers with these options

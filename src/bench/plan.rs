@@ -56,23 +56,25 @@ impl Plan {
 
     fn echo(args: &EchoArgs) -> Result<Self, BenchError> {
         let EchoArgs { common, connections, depth, size, .. } = args;
+        args.check().map_err(BenchError::Usage)?;
         let load = echo::Load {
             connections: *connections,
             depth: *depth,
             size: *size,
+            rate: args.rate,
             warm_up: duration("--warm-up", args.warm_up)?,
             duration: duration("--seconds", args.seconds)?,
         };
         let talk = Talk { path: "/echo", checks: !args.no_echo_check, ..Talk::default() };
         let (server, floor) = targets(common, &talk)?;
-        let seconds = args.seconds;
+        let pace = args.rate.map(|rate| format!(", {rate} a second")).unwrap_or_default();
         Ok(Self {
             server,
             floor,
             figures: echo::FIGURES,
             load: format!(
-                "{connections} connections, {depth} in flight each, {size} bytes, {seconds} s, {} threads",
-                common.threads
+                "{connections} connections, {depth} in flight each, {size} bytes{pace}, {} s, {} generator threads",
+                args.seconds, common.threads
             ),
             measure: Box::new(move |rig, target| echo::measure(rig, target, &load)),
         })
