@@ -11,6 +11,7 @@ mod echo;
 pub mod error;
 mod fanout;
 pub mod figures;
+mod http_publisher;
 mod idle;
 mod latency;
 pub mod options;
@@ -27,6 +28,7 @@ mod storm;
 mod target;
 mod url;
 mod worker;
+mod ws_publisher;
 
 use std::fs;
 use std::io::{Write, stdout};

@@ -178,13 +178,14 @@ pub struct SubscribeArgs {
 /// Publishing, at roost by default and at other servers with these options
 #[derive(Debug, Clone, Args)]
 pub struct PublishArgs {
-    /// Where publications are posted
+    /// Where publications are posted; a ws:// address where they are said by a client
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081/publish")]
     pub publish_url: String,
-    /// A header of the publish request, repeatable
+    /// A header of the publish request, or of the publisher's upgrade, repeatable
     #[arg(long, value_name = "NAME: VALUE")]
     pub publish_header: Vec<String>,
-    /// Body of a publication; `{channel}`, `{data}` (a JSON string), `{timestamp}` and `{offset}` are filled in
+    /// Body of a publication, or the message; `{channel}`, `{data}` (a JSON string), `{timestamp}` and `{offset}` are filled
+    /// in
     #[arg(long, value_name = "TEMPLATE", default_value = super::publisher::ROOST_BODY)]
     pub publish_body: String,
     /// Where the second server is published to
@@ -232,7 +233,7 @@ pub struct FanoutArgs {
     /// Subscribers
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
     pub connections: u32,
-    /// Messages in one publish call, as NDJSON
+    /// Messages in one publish call, as NDJSON or in one write
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=65_536))]
     pub burst: u32,
     /// Publish calls in all
@@ -303,6 +304,18 @@ pub struct StormArgs {
     pub seconds: f64,
 }
 
+/// The end of a profile's help: what its section of a budget file may bound.
+fn budget_keys(profile: &str) -> String {
+    let catalog = super::CATALOGS.iter().find(|(name, _)| *name == profile);
+    let names: Vec<&str> =
+        catalog.iter().flat_map(|(_, figures)| *figures).map(|figure| figure.name).collect();
+    format!(
+        "A bound in the section [{profile}] of a budget file is a figure with _max or _min, or with _ratio_max or \
+         _ratio_min where a second server is measured:\n  {}",
+        names.join("\n  ")
+    )
+}
+
 /// A number of seconds that a duration can hold.
 pub(super) fn seconds(option: &str, value: f64) -> Result<(), String> {
     if (0.0..=SECONDS_MAX).contains(&value) {
@@ -320,18 +333,6 @@ fn within(option: &str, value: usize, low: usize, high: usize) -> Result<(), Str
 
 /// A week.
 const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
-/// The end of a profile's help: what its section of a budget file may bound.
-fn budget_keys(profile: &str) -> String {
-    let catalog = super::CATALOGS.iter().find(|(name, _)| *name == profile);
-    let names: Vec<&str> =
-        catalog.iter().flat_map(|(_, figures)| *figures).map(|figure| figure.name).collect();
-    format!(
-        "A bound in the section [{profile}] of a budget file is a figure with _max or _min, or with _ratio_max or \
-         _ratio_min where a second server is measured:\n  {}",
-        names.join("\n  ")
-    )
-}
-
 
 #[cfg(test)]
 mod tests {
