@@ -68,13 +68,15 @@ impl Plan {
         let talk = Talk { path: "/echo", checks: !args.no_echo_check, ..Talk::default() };
         let (server, floor) = targets(common, &talk)?;
         let pace = args.rate.map(|rate| format!(", {rate} a second")).unwrap_or_default();
+        let threads =
+            if common.threads > 1 { format!(", {} threads", common.threads) } else { String::new() };
         Ok(Self {
             server,
             floor,
             figures: echo::FIGURES,
             load: format!(
-                "{connections} connections, {depth} in flight each, {size} bytes{pace}, {} s, {} generator threads",
-                args.seconds, common.threads
+                "{connections} connections, {depth} in flight each, {size} bytes{pace}, {} s{threads}",
+                args.seconds
             ),
             measure: Box::new(move |rig, target| echo::measure(rig, target, &load)),
         })
