@@ -1,6 +1,7 @@
 //! Profile `idle`: clients that subscribe and then do nothing but answer pings. What the server and the kernel remember of
 //! each is counted, and what it costs to keep them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -158,34 +159,36 @@ fn set_kernel(to: &mut Measurement, connections: f64, before: &KernelMemory, now
 
 /// The time in which nothing happens but pings.
 struct Hold {
-    seconds: f64,
+    /// Its beginning and its end, in nanoseconds since the run began.
+    ns: Range<u64>,
     /// Processor time of the server, if its processes are known.
     cpu_us: Option<f64>,
 }
 
 fn hold(rig: &Rig, crowd: &Crowd<Idlers>, target: &Target, load: &Load) -> Result<Hold, BenchError> {
-    let (began, before) = (Instant::now(), Cpu::read(&target.pids)?);
+    let (began_ns, before) = (crowd.shared.now_ns(), Cpu::read(&target.pids)?);
     crowd.shared.recording.store(true, Ordering::Relaxed);
     rig.pause("silence", load.hold);
     crowd.shared.recording.store(false, Ordering::Relaxed);
     let cpu_us = Cpu::read(&target.pids)?.since(&before).total_us;
     let cpu_us = (!target.pids.is_empty()).then_some(cpu_us);
-    Ok(Hold { seconds: began.elapsed().as_secs_f64(), cpu_us })
+    Ok(Hold { ns: began_ns..crowd.shared.now_ns(), cpu_us })
 }
 
 impl Hold {
     fn set(&self, measurement: &mut Measurement, connections: f64, pings: &Pings) {
         let pinged = pings.total() as f64;
-        if self.seconds > 0.0 {
-            measurement.set(&PINGS, pinged / self.seconds);
+        let seconds = (self.ns.end - self.ns.start) as f64 / 1e9;
+        if seconds > 0.0 {
+            measurement.set(&PINGS, pinged / seconds);
         }
-        if let Some(cpu_us) = self.cpu_us.filter(|_| self.seconds > 0.0) {
-            measurement.set(&CPU, cpu_us / connections / self.seconds);
+        if let Some(cpu_us) = self.cpu_us.filter(|_| seconds > 0.0) {
+            measurement.set(&CPU, cpu_us / connections / seconds);
         }
         if let Some(cpu_us) = self.cpu_us.filter(|_| pinged > 0.0) {
             measurement.set(&PING_CPU, cpu_us / pinged);
         }
-        if let Some(spread) = pings.spread_percent() {
+        if let Some(spread) = pings.spread_percent(&self.ns) {
             measurement.set(&PING_SPREAD, spread);
         }
     }
@@ -273,20 +276,23 @@ impl Pings {
         self.counts.iter().map(|count| u64::from(*count)).sum()
     }
 
-    /// How far the busiest or the quietest tenth is from the mean, in percent of it. The first and the last, which the
-    /// hold cut, do not count; without enough of the others there is no answer.
-    fn spread_percent(&self) -> Option<f64> {
-        let whole = self.counts.get(1..self.counts.len().checked_sub(1)?)?;
-        if whole.len() < TENTHS_MIN {
-            return None;
-        }
-        let mean = whole.iter().map(|count| f64::from(*count)).sum::<f64>() / whole.len() as f64;
-        let farthest = whole.iter().map(|count| (f64::from(*count) - mean).abs()).fold(0.0, f64::max);
-        (mean > 0.0).then(|| farthest / mean * 100.0)
+    /// How far the busiest or the quietest tenth of a time is from the mean, in percent of it. The first and the last,
+    /// which the time cut, do not count; without enough others, or without a ping, there is no answer.
+    fn spread_percent(&self, ns: &Range<u64>) -> Option<f64> {
+        let tenths = ns.start / TENTH_NS + 1..ns.end / TENTH_NS;
+        let count = |tenth: u64| {
+            let place = tenth.checked_sub(self.first).map(|place| place as usize);
+            place.and_then(|place| self.counts.get(place)).map_or(0.0, |count| f64::from(*count))
+        };
+        let length = tenths.clone().count();
+        let mean = tenths.clone().map(count).sum::<f64>() / length as f64;
+        let farthest = tenths.map(|tenth| (count(tenth) - mean).abs()).fold(0.0, f64::max);
+        (length >= TENTHS_MIN && mean > 0.0).then(|| farthest / mean * 100.0)
     }
 }
 
 const TENTH_NS: u64 = 100_000_000;
+/// A second.
 const TENTHS_MIN: usize = 10;
 
 #[cfg(test)]
@@ -332,12 +338,20 @@ mod tests {
 
     #[test]
     fn the_spread_is_the_farthest_tenth_by_the_mean() {
+        // From within the first tenth until within the last.
+        let hold = 5..19 * TENTH_NS + 5;
         let even: Vec<u64> = (0..20).flat_map(|tenth| [tenth; 10]).collect();
-        assert_eq!(pings(&even).spread_percent(), Some(0.0));
+        assert_eq!(pings(&even).spread_percent(&hold), Some(0.0));
         let mut burst = even.clone();
         burst.extend([7; 18]);
-        assert!((pings(&burst).spread_percent().unwrap() - 154.5).abs() < 0.1);
-        assert_eq!(pings(&[1, 2, 3]).spread_percent(), None);
-        assert_eq!(Pings::default().spread_percent(), None);
+        assert!((pings(&burst).spread_percent(&hold).unwrap() - 154.5).abs() < 0.1);
+        assert_eq!(pings(&even).spread_percent(&(0..10 * TENTH_NS)), None, "too short to say");
+        assert_eq!(Pings::default().spread_percent(&hold), None);
+    }
+
+    #[test]
+    fn one_burst_in_a_long_silence_is_as_far_from_even_as_it_gets() {
+        let spread = pings(&[40; 500]).spread_percent(&(0..101 * TENTH_NS));
+        assert_eq!(spread, Some(9900.0));
     }
 }

@@ -69,7 +69,7 @@ fn line(what: &str, done: u64, goal: u64) -> String {
 
 const BAR: &str = "{bar:30} {human_pos} of {human_len} {msg}, {eta} to go";
 const BAR_HZ: u8 = 10;
-const TELL_EVERY: Duration = Duration::from_secs(5);
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
