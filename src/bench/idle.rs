@@ -1,6 +1,7 @@
 //! Profile `idle`: clients that subscribe and then do nothing but answer pings. What the server and the kernel remember of
 //! each is counted, and what it costs to keep them.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,7 +79,7 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let gathering = Gathering::paced(rig, load.connections);
     let (before, kernel) = (Memory::read(&target.pids)?, KernelMemory::read()?);
     let began = Instant::now();
-    let crowd = Crowd::gather(rig, target, gathering, || Idlers::new(load))?;
+    let crowd = Crowd::gather(rig, target, gathering, || Idlers::new(load, rig.in_flight_max))?;
     crowd.shared.recording.store(false, Ordering::Relaxed);
     let mut crowd = crowd.all_joined(rig)?;
 
@@ -194,25 +195,48 @@ impl Hold {
     }
 }
 
-/// One thread's clients.
+/// One thread's clients. In a client's note, `count` holds the steps that are left: to say something, and to be answered.
 #[derive(Debug)]
 struct Idlers {
     say: Option<String>,
+    /// Clients that have it to say yet.
+    silent: VecDeque<u32>,
+    /// Clients that wait for the answer.
+    waiting: usize,
+    /// A million of them at once would be a storm, and fill what the host has for unread data.
+    waiting_max: usize,
     pings: Pings,
 }
 
 impl Idlers {
-    fn new(load: &Load) -> Self {
-        Self { say: load.say.clone(), pings: Pings::default() }
+    fn new(load: &Load, waiting_max: usize) -> Self {
+        let pings = Pings::default();
+        Self { say: load.say.clone(), silent: VecDeque::new(), waiting: 0, waiting_max, pings }
     }
 }
 
+const TO_SAY: u16 = 2;
+const TO_BE_ANSWERED: u16 = 1;
+
 impl Conduct for Idlers {
-    fn open(&mut self, _client: u32, note: &mut Note, desk: &mut Desk<'_>) {
-        if let Some(text) = &self.say {
-            note.count = 1;
-            put_masked_frame(desk.out, Opcode::Text, text.as_bytes(), MASK);
-        }
+    fn open(&mut self, client: u32, note: &mut Note, _desk: &mut Desk<'_>) {
+        note.count = TO_SAY;
+        self.silent.push_back(client);
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        (self.waiting < self.waiting_max && !self.silent.is_empty()).then_some(0)
+    }
+
+    fn take_due(&mut self, _now_ns: u64) -> Option<u32> {
+        self.due_ns().and_then(|_| self.silent.pop_front())
+    }
+
+    fn turn(&mut self, _client: u32, note: &mut Note, desk: &mut Desk<'_>) {
+        note.count = TO_BE_ANSWERED;
+        self.waiting += 1;
+        let text = self.say.as_deref().unwrap_or_default();
+        put_masked_frame(desk.out, Opcode::Text, text.as_bytes(), MASK);
     }
 
     fn message(
@@ -222,8 +246,26 @@ impl Conduct for Idlers {
         _text: &str,
         desk: &mut Desk<'_>,
     ) -> Result<(), Mismatch> {
-        *desk.finished += u64::from(std::mem::take(&mut note.count));
+        if note.count == TO_BE_ANSWERED {
+            note.count = 0;
+            self.waiting -= 1;
+            *desk.finished += 1;
+        }
         Ok(())
+    }
+
+    fn lost(&mut self, _client: u32, note: &mut Note, _desk: &mut Desk<'_>) -> bool {
+        self.waiting -= usize::from(note.count == TO_BE_ANSWERED);
+        false
+    }
+
+    fn leaving(&self, _client: u32, note: &Note) -> Result<(), Mismatch> {
+        match note.count {
+            0 => Ok(()),
+            _ => {
+                Err(Mismatch { expected: "an answer to what it said".into(), came: "nothing in time".into() })
+            }
+        }
     }
 
     fn pinged(&mut self, desk: &mut Desk<'_>) {
@@ -298,6 +340,36 @@ const TENTHS_MIN: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_say_it_a_few_at_a_time_and_one_without_an_answer_complains() {
+        let load = Load { connections: 3, hold: Duration::ZERO, say: Some("hello".into()) };
+        let (mut idlers, mut notes) = (Idlers::new(&load, 2), [Note::default(); 3]);
+        let (mut out, mut delivered, mut finished) = (Vec::new(), 0, 0);
+        let mut desk = Desk {
+            now_ns: 0,
+            recording: true,
+            out: &mut out,
+            delivered: &mut delivered,
+            finished: &mut finished,
+        };
+        for client in [0, 1, 2] {
+            idlers.open(client, &mut notes[client as usize], &mut desk);
+        }
+        let say = |idlers: &mut Idlers, notes: &mut [Note; 3], desk: &mut Desk<'_>| {
+            let client = idlers.take_due(0)?;
+            idlers.turn(client, &mut notes[client as usize], desk);
+            Some(client)
+        };
+        let said: Vec<_> = (0..3).map(|_| say(&mut idlers, &mut notes, &mut desk)).collect();
+        assert_eq!(said, [Some(0), Some(1), None]);
+        idlers.message(2, &mut notes[2], "news", &mut desk).unwrap();
+        idlers.message(1, &mut notes[1], "hello", &mut desk).unwrap();
+        idlers.lost(0, &mut notes[0], &mut desk);
+        assert_eq!(say(&mut idlers, &mut notes, &mut desk), Some(2));
+        assert!(idlers.leaving(2, &notes[2]).is_err());
+        assert_eq!((idlers.leaving(1, &notes[1]), finished), (Ok(()), 1));
+    }
 
     #[test]
     fn memory_is_counted_from_before_and_shares_say_what_came_back() {

@@ -94,7 +94,7 @@ pub struct CommonArgs {
     /// Source ports of clients
     #[arg(long, value_name = "FIRST-LAST", default_value = "10000-59999")]
     pub ports: String,
-    /// Connects that each thread has in flight; a storm has no bound
+    /// Connects that each thread has in flight, and messages of --say; a storm has no bound
     #[arg(long, value_name = "N", default_value_t = BENCH_IN_FLIGHT)]
     pub in_flight: usize,
     /// Seconds in which nothing happens before a measurement is given up
