@@ -8,12 +8,13 @@ mod server;
 mod wire;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::thread;
 
 use serde_json::Value;
 use server::{Buffers, Floor, Mode};
+use tungstenite::Message;
 
 /// Descriptors that a run may have where its number does not matter.
 const LIMIT: u32 = 4096;
@@ -93,6 +94,29 @@ fn a_burst_travels_in_one_request_and_arrives_as_single_messages() {
 }
 
 #[test]
+fn a_server_that_publishes_what_a_client_says_is_published_to_by_a_client() {
+    let (address, triggers) = floor(Mode::Fanout);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let publishing = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut socket = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+        let mut trigger = TcpStream::connect(triggers).unwrap();
+        while let Ok(message) = socket.read() {
+            // Pongs come too.
+            let Message::Text(said) = message else { continue };
+            write!(trigger, "POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{said}", said.len()).unwrap();
+            socket.send(Message::Ping(Vec::new().into())).unwrap();
+        }
+    });
+    let report = bench(&format!(
+        "fanout --url ws://{address}/live --publish-url ws://{publishing}/say {BARE} \
+         --connections 10 --count 4 --burst 3 --rate 0"
+    ));
+    assert_eq!((value(&report, "lost"), value(&report, "duplicated")), (0.0, 0.0));
+    passed(&report);
+}
+
+#[test]
 fn echoes_come_back_at_both_depths() {
     let (address, _) = floor(Mode::Echo { size: 64 });
     for depth in [1, 16] {
@@ -104,6 +128,17 @@ fn echoes_come_back_at_both_depths() {
         assert!(value(&report, "latency_max_us") > 0.0);
         passed(&report);
     }
+}
+
+#[test]
+fn echoes_at_a_pace_are_as_many_as_asked_for() {
+    let (address, _) = floor(Mode::Echo { size: 64 });
+    let report = bench(&format!(
+        "echo --url ws://{address}/echo --connections 20 --rate 2000 --seconds 0.5 --warm-up 0.1 --no-echo-check"
+    ));
+    let found = value(&report, "messages_per_s");
+    assert!((1000.0..3000.0).contains(&found), "{found}");
+    passed(&report);
 }
 
 #[test]

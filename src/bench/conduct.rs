@@ -47,6 +47,23 @@ pub(super) trait Conduct: Send + 'static {
         let _ = (client, note, desk);
     }
 
+    /// When the next client has a turn of its own, in nanoseconds since the run began; `None` where messages alone move
+    /// them.
+    fn due_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// A client whose turn has come, if there is one.
+    fn take_due(&mut self, now_ns: u64) -> Option<u32> {
+        let _ = now_ns;
+        None
+    }
+
+    /// The turn of a client that [`Self::take_due`] named.
+    fn turn(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) {
+        let _ = (client, note, desk);
+    }
+
     /// A message came for a client that has joined.
     ///
     /// # Errors

@@ -41,11 +41,12 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// Lets a while pass.
+    /// Lets a while pass; `what` is what it is filled with.
     pub(super) fn pause(&self, what: &str, duration: Duration) {
         let began = Instant::now();
+        let what = format!("s of {what}");
         while let Some(left) = duration.checked_sub(began.elapsed()) {
-            self.progress.show(what, began.elapsed().as_millis() as u64, duration.as_millis() as u64);
+            self.progress.show(&what, began.elapsed().as_secs(), duration.as_secs());
             thread::sleep(left.min(PAUSE_STEP));
         }
     }
@@ -158,7 +159,7 @@ impl<C: Conduct> Crowd<C> {
     /// # Errors
     /// Clients that failed to, or nothing happening for as long as the rig is patient; with the first complaints.
     pub(super) fn all_joined(self, rig: &Rig) -> Result<Self, BenchError> {
-        self.wait(rig, "joined", self.clients, |shared| &shared.joined)?;
+        self.wait(rig, Some("joined"), self.clients, |shared| &shared.joined)?;
         let joined = self.shared.joined.load(Ordering::Acquire);
         if joined == self.clients && self.shared.failed.load(Ordering::Acquire) == 0 {
             return Ok(self);
@@ -169,14 +170,14 @@ impl<C: Conduct> Crowd<C> {
     }
 
     /// Waits until `counter` is at `goal`, or nothing has moved for as long as the rig is patient. Those that failed count
-    /// as having reached it.
+    /// as having reached it. `what` names what is counted, if it is to be shown.
     ///
     /// # Errors
     /// A thread ended early.
     pub(super) fn wait(
         &self,
         rig: &Rig,
-        what: &str,
+        what: Option<&str>,
         goal: u64,
         counter: impl Fn(&Shared) -> &std::sync::atomic::AtomicU64,
     ) -> Result<(), BenchError> {
@@ -187,7 +188,9 @@ impl<C: Conduct> Crowd<C> {
             let (done, failed) =
                 (counter(shared).load(Ordering::Acquire), shared.failed.load(Ordering::Acquire));
             let now = (done, failed, shared.delivered.load(Ordering::Acquire));
-            rig.progress.show(what, done, goal);
+            if let Some(what) = what {
+                rig.progress.show(what, done, goal);
+            }
             if done + failed >= goal || self.threads.iter().any(JoinHandle::is_finished) {
                 return Ok(());
             }

@@ -1,6 +1,9 @@
-//! Profile `echo`: every client keeps a fixed number of messages in flight and sends the next ones when all came back.
-//! A closed loop: its latency is that of a server which is never asked more than it can answer.
+//! Profile `echo`: every client keeps a fixed number of messages in flight and sends the next ones when all came back. That
+//! is a closed loop, whose latency is that of a server which is never asked more than it can answer. At a given pace, what
+//! has to wait for the answers before it counts from the moment at which it was due.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,13 +27,24 @@ pub(super) struct Load {
     pub(super) connections: u32,
     pub(super) depth: u16,
     pub(super) size: usize,
+    /// Messages a second of all clients together; `None` for as many as are answered.
+    pub(super) rate: Option<f64>,
     pub(super) warm_up: Duration,
     pub(super) duration: Duration,
 }
 
+impl Load {
+    /// Time between two batches of one client, if there is a pace.
+    fn period_ns(&self) -> Option<u64> {
+        let batches_per_s = self.rate? / f64::from(self.connections) / f64::from(self.depth);
+        Some((1e9 / batches_per_s) as u64)
+    }
+}
+
 const MESSAGES: Figure = median("messages_per_s");
 
-/// What this profile yields. Processor time is the server's, and latency goes from a message's write to its echo.
+/// What this profile yields. Processor time is the server's, and latency goes from a message's write, or at a given pace
+/// from when it was due, to its echo.
 pub(super) const FIGURES: &[Figure] = &[
     MESSAGES,
     CPU_BY_MESSAGE[0],
@@ -53,10 +67,10 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let mut crowd = Crowd::gather(rig, target, gathering, conduct)?.all_joined(rig)?;
 
     crowd.act(Act::Play);
-    rig.pause("ms of warm-up", load.warm_up);
+    rig.pause("warm-up", load.warm_up);
     crowd.shared.recording.store(true, Ordering::Relaxed);
     let before = Reading::take(&crowd, target)?;
-    rig.pause("ms of echoes", load.duration);
+    rig.pause("echoes", load.duration);
     let after = Reading::take(&crowd, target)?;
 
     let mut home = crowd.leave()?;
@@ -95,16 +109,31 @@ struct Echo {
     checks: bool,
     payload: Vec<u8>,
     latencies: Latencies,
+    /// When clients that have all their answers send again. At most one entry a client.
+    due: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
 impl Echo {
     fn new(load: Load, checks: bool) -> Self {
-        Self { load, checks, payload: Vec::new(), latencies: Latencies::new() }
+        Self { load, checks, payload: Vec::new(), latencies: Latencies::new(), due: BinaryHeap::new() }
+    }
+
+    /// The batch after the one that was due at `note.mark`: at once where there is no pace or it is late, else in its time.
+    fn next_batch(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) {
+        let Some(period_ns) = self.load.period_ns() else {
+            note.mark = desk.now_ns;
+            return self.send_batch(client, note, desk);
+        };
+        note.mark += period_ns;
+        if note.mark <= desk.now_ns {
+            self.send_batch(client, note, desk);
+        } else {
+            self.due.push(Reverse((note.mark, client)));
+        }
     }
 
     /// Everything in flight goes out in one write.
     fn send_batch(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) {
-        note.mark = desk.now_ns;
         note.count = self.load.depth;
         for place in (0..self.load.depth).rev() {
             fill(&mut self.payload, self.load.size, client, place, note.mark);
@@ -115,6 +144,24 @@ impl Echo {
 
 impl Conduct for Echo {
     fn open(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) {
+        note.mark = desk.now_ns;
+        let Some(period_ns) = self.load.period_ns() else { return self.send_batch(client, note, desk) };
+        // The first batches are spread over a period, as all that follow will be.
+        let place = f64::from(client) / f64::from(self.load.connections);
+        note.mark += (place * period_ns as f64) as u64;
+        self.due.push(Reverse((note.mark, client)));
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        self.due.peek().map(|Reverse((due_ns, _))| *due_ns)
+    }
+
+    fn take_due(&mut self, now_ns: u64) -> Option<u32> {
+        self.due_ns().filter(|due_ns| *due_ns <= now_ns)?;
+        self.due.pop().map(|Reverse((_, client))| client)
+    }
+
+    fn turn(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) {
         self.send_batch(client, note, desk);
     }
 
@@ -144,7 +191,7 @@ impl Conduct for Echo {
             }
         }
         if left == 0 {
-            self.send_batch(client, note, desk);
+            self.next_batch(client, note, desk);
         }
         result
     }
@@ -165,8 +212,14 @@ const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 mod tests {
     use super::*;
 
-    const LOAD: Load =
-        Load { connections: 1, depth: 2, size: 64, warm_up: Duration::ZERO, duration: Duration::ZERO };
+    const LOAD: Load = Load {
+        connections: 1,
+        depth: 2,
+        size: 64,
+        rate: None,
+        warm_up: Duration::ZERO,
+        duration: Duration::ZERO,
+    };
 
     /// Runs `act` at `now_ns` and returns its result, the bytes it sent and the messages it counted.
     fn turn<T>(now_ns: u64, act: impl FnOnce(&mut Desk<'_>) -> T) -> (T, usize, u64) {
@@ -195,6 +248,37 @@ mod tests {
         assert_eq!(turn(8, |desk| echo.message(3, &mut note, &text(1), desk)), (Ok(()), 0, 1));
         assert_eq!(turn(9, |desk| echo.message(3, &mut note, &text(0), desk)), (Ok(()), batch_bytes, 1));
         assert_eq!(echo.latencies.count(), 2);
+    }
+
+    #[test]
+    fn at_a_pace_a_batch_that_waited_for_answers_counts_from_when_it_was_due() {
+        // Two batches of two a second and client: one every 500 ms.
+        let load = Load { connections: 4, rate: Some(16.0), ..LOAD };
+        let (mut echo, mut note) = (Echo::new(load, false), Note::default());
+        assert_eq!(turn(1000, |desk| echo.open(1, &mut note, desk)).1, 0);
+        let first_ns = 1000 + 125_000_000;
+        assert_eq!((echo.due_ns(), echo.take_due(first_ns - 1)), (Some(first_ns), None));
+        assert_eq!(echo.take_due(first_ns), Some(1));
+        assert!(turn(first_ns, |desk| echo.turn(1, &mut note, desk)).1 > 0);
+
+        let answer = |echo: &mut Echo, note: &mut Note, now_ns| {
+            let mut sent = 0;
+            for _ in 0..2 {
+                sent = turn(now_ns, |desk| echo.message(1, note, "x", desk)).1;
+            }
+            sent
+        };
+        // In time: the next batch waits for its turn.
+        assert_eq!(answer(&mut echo, &mut note, first_ns + 1_000_000), 0);
+        let second_ns = first_ns + 500_000_000;
+        assert_eq!(echo.take_due(second_ns), Some(1));
+        turn(second_ns, |desk| echo.turn(1, &mut note, desk));
+        // 700 ms late: the next one goes out at once, and is 200 ms old by then.
+        assert!(answer(&mut echo, &mut note, second_ns + 700_000_000) > 0);
+        assert_eq!((echo.due_ns(), note.mark), (None, second_ns + 500_000_000));
+        assert_eq!(answer(&mut echo, &mut note, second_ns + 710_000_000), 0);
+        let median_us = echo.latencies.at_us(0.5);
+        assert!((median_us / 210_000.0 - 1.0).abs() < 0.001, "{median_us}");
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     let began_ns = crowd.shared.now_ns();
     publish_all(rig, &crowd, &mut publisher, load)?;
     let readers = u64::from(load.connections - slow_connections(load));
-    crowd.wait(rig, "clients complete", readers, |shared| &shared.finished)?;
+    crowd.wait(rig, Some("clients complete"), readers, |shared| &shared.finished)?;
     let spent = Cpu::read(&target.pids)?.since(&before);
     let memory_after = Memory::read(&target.pids)?;
     let mut home = crowd.leave()?;
@@ -148,7 +148,7 @@ fn publish_all(
             began_ns + due.as_nanos() as u64
         } else {
             let goal = readers * u64::from(request) * u64::from(load.burst);
-            crowd.wait(rig, "deliveries", goal, |shared| &shared.delivered)?;
+            crowd.wait(rig, None, goal, |shared| &shared.delivered)?;
             crowd.shared.now_ns()
         };
         publisher.publish(load.burst, load.size, intended_ns)?;

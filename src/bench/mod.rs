@@ -11,6 +11,7 @@ mod echo;
 pub mod error;
 mod fanout;
 pub mod figures;
+mod http_publisher;
 mod idle;
 mod latency;
 pub mod options;
@@ -26,6 +27,7 @@ mod storm;
 mod target;
 mod url;
 mod worker;
+mod ws_publisher;
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -79,8 +81,7 @@ pub fn execute(args: &BenchArgs) -> ExitCode {
 
 const NOT_MEASURED: u8 = 2;
 
-/// Runs a profile from beginning to end and returns what was found. Shows a line of progress where standard error is a
-/// terminal.
+/// Runs a profile from beginning to end and returns what was found. Shows how it is going on standard error.
 ///
 /// # Errors
 /// Options or a budget that make no sense, a server that cannot be measured, or a kernel that refuses something.
@@ -125,7 +126,7 @@ fn rig(common: &CommonArgs) -> Result<Rig, BenchError> {
         threads: common.threads,
         in_flight_max: common.in_flight,
         patience: Duration::from_secs_f64(common.patience),
-        progress: Progress::new(),
+        progress: Progress::default(),
     })
 }
 

@@ -18,14 +18,19 @@ pub struct BenchArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum ProfileArgs {
     /// Messages that come straight back
+    #[command(after_help = budget_keys("echo"))]
     Echo(EchoArgs),
     /// One publication to many subscribers
+    #[command(after_help = budget_keys("fanout"))]
     Fanout(FanoutArgs),
     /// Many clients that do nothing
+    #[command(after_help = budget_keys("idle"))]
     Idle(IdleArgs),
     /// Everybody connects at once, and leaves at once
+    #[command(after_help = budget_keys("storm"))]
     Storm(StormArgs),
     /// Fan-out while some subscribers do not read
+    #[command(after_help = budget_keys("slow"))]
     Slow(SlowArgs),
 }
 
@@ -89,7 +94,7 @@ pub struct CommonArgs {
     /// Source ports of clients
     #[arg(long, value_name = "FIRST-LAST", default_value = "10000-59999")]
     pub ports: String,
-    /// Connects that each thread has in flight; a storm has no bound
+    /// Connects that each thread has in flight, and messages of --say; a storm has no bound
     #[arg(long, value_name = "N", default_value_t = BENCH_IN_FLIGHT)]
     pub in_flight: usize,
     /// Seconds in which nothing happens before a measurement is given up
@@ -129,6 +134,10 @@ pub struct EchoArgs {
     /// Payload bytes of a message
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub size: usize,
+    /// Messages a second of all clients together, where what waits for answers ages from when it was due [default: as
+    /// many as are answered]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
     /// Seconds that are measured
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
@@ -140,14 +149,26 @@ pub struct EchoArgs {
     pub no_echo_check: bool,
 }
 
+impl EchoArgs {
+    /// What is wrong with the numbers, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.rate {
+            Some(rate) if !rate.is_finite() || rate <= 0.0 => {
+                Err(format!("--rate {rate} is no number of messages a second"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 /// Subscribing, at roost by default and at other servers with these options
 #[derive(Debug, Clone, Args)]
 pub struct SubscribeArgs {
     /// Channel to subscribe to, in the query string
     #[arg(long, default_value = "bench")]
     pub channel: String,
-    /// A first message that subscribes, instead of the query string; `{channel}` and `{n}` are filled in
-    #[arg(long, value_name = "TEXT")]
+    /// A first message that subscribes, instead of the query string; channel and number of the client are filled in
+    #[arg(long, value_name = "TEXT {channel} {n}")]
     pub subscribe_frame: Option<String>,
     /// What a message must contain to confirm the subscription; empty for a server that confirms nothing
     #[arg(long, value_name = "TEXT", default_value = "\"subscribed\"")]
@@ -157,13 +178,14 @@ pub struct SubscribeArgs {
 /// Publishing, at roost by default and at other servers with these options
 #[derive(Debug, Clone, Args)]
 pub struct PublishArgs {
-    /// Where publications are posted
+    /// Where publications are posted; a ws:// address where they are said by a client
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081/publish")]
     pub publish_url: String,
-    /// A header of the publish request, repeatable
+    /// A header of the publish request, or of the publisher's upgrade, repeatable
     #[arg(long, value_name = "NAME: VALUE")]
     pub publish_header: Vec<String>,
-    /// Body of a publication; `{channel}`, `{data}` (a JSON string), `{timestamp}` and `{offset}` are filled in
+    /// Body of a publication, or the message; `{channel}`, `{data}` (a JSON string), `{timestamp}` and `{offset}` are filled
+    /// in
     #[arg(long, value_name = "TEMPLATE", default_value = super::publisher::ROOST_BODY)]
     pub publish_body: String,
     /// Where the second server is published to
@@ -211,7 +233,7 @@ pub struct FanoutArgs {
     /// Subscribers
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
     pub connections: u32,
-    /// Messages in one publish call, as NDJSON
+    /// Messages in one publish call, as NDJSON or in one write
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=65_536))]
     pub burst: u32,
     /// Publish calls in all
@@ -239,8 +261,8 @@ pub struct IdleArgs {
     /// How clients subscribe.
     #[command(flatten)]
     pub subscribe: SubscribeArgs,
-    /// A channel of its own for each client; `{n}` is its number
-    #[arg(long, value_name = "NAME", conflicts_with = "channel")]
+    /// A channel of its own for each client, whose number is filled in
+    #[arg(long, value_name = "NAME{n}", conflicts_with = "channel")]
     pub own_channel: Option<String>,
     /// Clients
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
@@ -282,6 +304,18 @@ pub struct StormArgs {
     pub seconds: f64,
 }
 
+/// The end of a profile's help: what its section of a budget file may bound.
+fn budget_keys(profile: &str) -> String {
+    let catalog = super::CATALOGS.iter().find(|(name, _)| *name == profile);
+    let names: Vec<&str> =
+        catalog.iter().flat_map(|(_, figures)| *figures).map(|figure| figure.name).collect();
+    format!(
+        "A bound in the section [{profile}] of a budget file is a figure with _max or _min, or with _ratio_max or \
+         _ratio_min where a second server is measured:\n  {}",
+        names.join("\n  ")
+    )
+}
+
 /// A number of seconds that a duration can hold.
 pub(super) fn seconds(option: &str, value: f64) -> Result<(), String> {
     if (0.0..=SECONDS_MAX).contains(&value) {
@@ -299,3 +333,23 @@ fn within(option: &str, value: usize, low: usize, high: usize) -> Result<(), Str
 
 /// A week.
 const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_each_profile_names_its_figures_and_keeps_its_brackets() {
+        let mut command = BenchArgs::augment_args(clap::Command::new("bench"));
+        for (profile, figures) in super::super::CATALOGS {
+            let help = command.find_subcommand_mut(profile).unwrap().render_help().to_string();
+            for figure in *figures {
+                assert!(help.contains(&format!("\n  {}", figure.name)), "{profile}: {}", figure.name);
+            }
+            // clap takes an n in braces for the end of a line.
+            assert!(!help.contains("`\n"), "{help}");
+        }
+        let idle = command.find_subcommand_mut("idle").unwrap().render_help().to_string();
+        assert!(idle.contains("--own-channel <NAME{n}>"), "{idle}");
+    }
+}

@@ -56,23 +56,27 @@ impl Plan {
 
     fn echo(args: &EchoArgs) -> Result<Self, BenchError> {
         let EchoArgs { common, connections, depth, size, .. } = args;
+        args.check().map_err(BenchError::Usage)?;
         let load = echo::Load {
             connections: *connections,
             depth: *depth,
             size: *size,
+            rate: args.rate,
             warm_up: duration("--warm-up", args.warm_up)?,
             duration: duration("--seconds", args.seconds)?,
         };
         let talk = Talk { path: "/echo", checks: !args.no_echo_check, ..Talk::default() };
         let (server, floor) = targets(common, &talk)?;
-        let seconds = args.seconds;
+        let pace = args.rate.map(|rate| format!(", {rate} a second")).unwrap_or_default();
+        let threads =
+            if common.threads > 1 { format!(", {} threads", common.threads) } else { String::new() };
         Ok(Self {
             server,
             floor,
             figures: echo::FIGURES,
             load: format!(
-                "{connections} connections, {depth} in flight each, {size} bytes, {seconds} s, {} threads",
-                common.threads
+                "{connections} connections, {depth} in flight each, {size} bytes{pace}, {} s{threads}",
+                args.seconds
             ),
             measure: Box::new(move |rig, target| echo::measure(rig, target, &load)),
         })
@@ -127,7 +131,11 @@ impl Plan {
             floor,
             figures: idle::FIGURES,
             load: format!("{connections} connections, channel {channel}, {} s", args.seconds),
-            measure: Box::new(move |rig, target| idle::measure(rig, target, &load)),
+            measure: Box::new(move |rig, target| match target.name {
+                // The floor answers nobody.
+                FLOOR => idle::measure(rig, target, &idle::Load { say: None, ..load.clone() }),
+                _ => idle::measure(rig, target, &load),
+            }),
         })
     }
 

@@ -1,60 +1,99 @@
-//! One line on a terminal that says how it is going. Must never appear where nobody watches.
+//! How it is going, on standard error: a bar where that is a terminal, else a plain line now and then. Must never know what
+//! is measured.
 
-use std::cell::Cell;
-use std::io::{IsTerminal, Write, stderr};
+use std::cell::RefCell;
+use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
 
-/// A line that overwrites itself on standard error, if that is a terminal.
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// What is under way, as far as anybody was told.
+#[derive(Debug, Default)]
+pub(super) struct Progress(RefCell<Option<Stage>>);
+
+/// One count on its way to its goal.
 #[derive(Debug)]
-pub(super) struct Progress {
-    watched: bool,
-    shown_at: Cell<Option<Instant>>,
+struct Stage {
+    what: String,
+    bar: ProgressBar,
+    told_at: Instant,
 }
 
 impl Progress {
-    /// A line that has shown nothing yet.
-    pub(super) fn new() -> Self {
-        Self { watched: stderr().is_terminal(), shown_at: Cell::new(None) }
-    }
-
-    /// Shows `done` of `goal`, at most ten times a second.
+    /// Shows `done` of `goal`: on a terminal at most ten times a second, elsewhere every few seconds. Another `what` takes
+    /// the place of the one before.
     pub(super) fn show(&self, what: &str, done: u64, goal: u64) {
-        let early = self.shown_at.get().is_some_and(|shown_at| shown_at.elapsed() < SHOW_EVERY);
-        if !self.watched || early {
-            return;
+        let mut shown = self.0.borrow_mut();
+        if shown.as_ref().is_some_and(|stage| stage.what != what) {
+            clear(&mut shown);
         }
-        self.shown_at.set(Some(Instant::now()));
-        // Nobody is served by a measurement that ends because its terminal is gone.
-        let _ = write!(stderr(), "\r\x1b[K{}", line(what, done, goal));
+        shown.get_or_insert_with(|| Stage::new(what, goal)).show(done, goal);
     }
 
-    /// Wipes the line.
+    /// Wipes the bar.
     pub(super) fn clear(&self) {
-        if self.watched && self.shown_at.take().is_some() {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
+        clear(&mut self.0.borrow_mut());
     }
 }
 
-const SHOW_EVERY: Duration = Duration::from_millis(100);
-const BAR_CHARS: u64 = 30;
+fn clear(shown: &mut Option<Stage>) {
+    if let Some(stage) = shown.take() {
+        stage.bar.finish_and_clear();
+    }
+}
+
+impl Stage {
+    fn new(what: &str, goal: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(goal), ProgressDrawTarget::stderr_with_hz(BAR_HZ));
+        // A constant that the test below reads; without it there would be another bar, and no harm done.
+        bar.set_style(ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what.to_owned());
+        Self { what: what.to_owned(), bar, told_at: Instant::now() }
+    }
+
+    fn show(&mut self, done: u64, goal: u64) {
+        self.bar.set_length(goal);
+        self.bar.set_position(done.min(goal));
+        // Hidden means that standard error is no terminal.
+        if self.bar.is_hidden() && self.told_at.elapsed() >= TELL_EVERY {
+            self.told_at = Instant::now();
+            // Nobody is served by a measurement that ends because nobody listens any more.
+            let _ = writeln!(stderr(), "roost bench: {}", line(&self.what, done, goal));
+        }
+    }
+}
 
 fn line(what: &str, done: u64, goal: u64) -> String {
-    let filled = (done.min(goal) * BAR_CHARS).checked_div(goal).unwrap_or(BAR_CHARS);
-    let (full, free) = ("#".repeat(filled as usize), ".".repeat((BAR_CHARS - filled) as usize));
-    format!("[{full}{free}] {done} of {goal} {what}")
+    format!("{} of {} {what}", HumanCount(done), HumanCount(goal))
 }
+
+const BAR: &str = "{bar:30} {human_pos} of {human_len} {msg}, {eta} to go";
+const BAR_HZ: u8 = 10;
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_is_as_long_at_any_share() {
-        for (done, goal, filled) in [(0, 10, 0), (5, 10, 15), (10, 10, 30), (20, 10, 30), (0, 0, 30)] {
-            let line = line("joined", done, goal);
-            assert_eq!(line.matches('#').count(), filled, "{line}");
-            assert_eq!(line.find(']'), Some(31), "{line}");
-        }
+    fn the_bar_can_be_drawn() {
+        assert!(ProgressStyle::with_template(BAR).is_ok());
+    }
+
+    #[test]
+    fn a_line_says_how_much_of_how_much() {
+        assert_eq!(line("joined", 12_345, 1_000_000), "12,345 of 1,000,000 joined");
+    }
+
+    #[test]
+    fn another_count_begins_anew_and_a_cleared_one_too() {
+        let progress = Progress::default();
+        let position =
+            || progress.0.borrow().as_ref().map(|stage| (stage.what.clone(), stage.bar.position()));
+        progress.show("joined", 7, 10);
+        progress.show("answered", 2, 10);
+        assert_eq!(position(), Some(("answered".to_owned(), 2)));
+        progress.clear();
+        assert_eq!(position(), None);
     }
 }

@@ -132,7 +132,7 @@ fn storm(
     };
     let (losses, before, began) = (ListenLosses::read()?, Cpu::read(&target.pids)?, Instant::now());
     let crowd = Crowd::gather(rig, target, gathering, Joiners::new)?;
-    crowd.wait(rig, "joined", u64::from(load.connections), |shared| &shared.joined)?;
+    crowd.wait(rig, Some("joined"), u64::from(load.connections), |shared| &shared.joined)?;
     measurement.set(&TIME_TO_ALL, began.elapsed().as_secs_f64() * 1e3);
     let spent = Cpu::read(&target.pids)?.since(&before);
     let lost = ListenLosses::read()?;
@@ -206,7 +206,8 @@ fn part(
         publisher.publish(1, leave.size, began_ns + due.as_nanos() as u64)?;
         rig.progress.show("publish calls while all leave", u64::from(call), u64::from(leave.publications()));
     }
-    stayers.wait(rig, "of those who stay complete", u64::from(leave.stay), |shared| &shared.finished)?;
+    stayers
+        .wait(rig, Some("of those who stay complete"), u64::from(leave.stay), |shared| &shared.finished)?;
 
     let mut complaints = Vec::new();
     let mut arrived = Vec::new();

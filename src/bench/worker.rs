@@ -184,8 +184,7 @@ impl<C: Conduct> Worker<C> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while self.act < Act::Leave {
             self.dial_some();
-            let timeout = self.may_dial().then_some(Duration::ZERO);
-            match self.poll.poll(&mut events, timeout) {
+            match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(BenchError::io("waiting for events")(error)),
@@ -196,6 +195,7 @@ impl<C: Conduct> Worker<C> {
                 }
             }
             self.change_act();
+            self.call_due();
             self.add_up();
         }
         self.look_after_slow(&mut events)?;
@@ -254,6 +254,17 @@ impl<C: Conduct> Worker<C> {
     fn may_dial(&self) -> bool {
         let in_flight_max = self.brief.in_flight_max.unwrap_or(usize::MAX);
         self.next < self.brief.count && self.pending < in_flight_max
+    }
+
+    /// How long there is nothing to do. The poll counts in whole milliseconds; what is left of one is spun away, for a
+    /// client that came late to its turn would make the server look slow.
+    fn timeout(&self) -> Option<Duration> {
+        if self.may_dial() {
+            return Some(Duration::ZERO);
+        }
+        let due_ns = self.conduct.due_ns()?;
+        let wait = Duration::from_nanos(due_ns.saturating_sub(self.brief.shared.now_ns()));
+        Some(Duration::from_millis(wait.as_millis() as u64))
     }
 
     fn dial_some(&mut self) {
@@ -383,26 +394,31 @@ impl<C: Conduct> Worker<C> {
             return;
         }
         self.act = act;
-        for index in 0..self.brief.count {
-            let Some(mut client) = self.clients[index as usize].take() else { continue };
-            let result = match act {
-                Act::Gather | Act::Leave => Ok(()),
-                Act::Play => self.open(index, &mut client),
-            };
-            match result {
-                Ok(()) => self.clients[index as usize] = Some(client),
-                Err(end) => self.ended(index, &client, &end),
-            }
+        match act {
+            Act::Gather | Act::Leave => {}
+            Act::Play => (0..self.brief.count).for_each(|index| self.give_turn(index, C::open)),
         }
     }
 
-    fn open(&mut self, index: u32, client: &mut Client) -> Result<(), End> {
-        if client.phase != Phase::Joined {
-            return Ok(());
+    /// Each has one turn at most until it has its answers, so this ends.
+    fn call_due(&mut self) {
+        while let Some(number) = self.conduct.take_due(self.brief.shared.now_ns()) {
+            self.give_turn(number - self.brief.first, C::turn);
         }
-        let mut desk = desk(&self.brief.shared, &mut self.out, &mut self.counts);
-        self.conduct.open(self.brief.first + index, &mut client.note, &mut desk);
-        self.send_out(client)
+    }
+
+    fn give_turn(&mut self, index: u32, turn: impl FnOnce(&mut C, u32, &mut Note, &mut Desk<'_>)) {
+        let Some(mut client) = self.clients[index as usize].take() else { return };
+        let mut result = Ok(());
+        if client.phase == Phase::Joined {
+            let mut desk = desk(&self.brief.shared, &mut self.out, &mut self.counts);
+            turn(&mut self.conduct, self.brief.first + index, &mut client.note, &mut desk);
+            result = self.send_out(&mut client);
+        }
+        match result {
+            Ok(()) => self.clients[index as usize] = Some(client),
+            Err(end) => self.ended(index, &client, &end),
+        }
     }
 
     fn ended(&mut self, index: u32, client: &Client, end: &End) {

@@ -3,8 +3,8 @@
 
 use super::Shard;
 use crate::clock::{Now, TICK_MS};
-use crate::conn::Phase;
 use crate::conn::socket::Socket;
+use crate::conn::{Conn, Phase};
 use crate::disconnect::Disconnect;
 use crate::limits::{Limits, SWEEP_BUDGET};
 use crate::proto::frame::{Opcode, put_frame};
@@ -22,13 +22,37 @@ pub(super) struct Hand {
     due_ms: u64,
     /// Between two rounds.
     resting: bool,
+    /// Milliseconds for which each connection has one ping to spare.
+    spread_ms: u64,
+    /// What was earned for pings by now, [`Hand::spread_ms`] a ping, and when.
+    credit: u64,
+    earned_ms: u64,
 }
 
 impl Hand {
     pub(super) fn new(limits: &Limits) -> Self {
         let shortest = limits.ping_interval_ms.min(limits.handshake_timeout_ms).min(limits.close_timeout_ms);
         let period_ms = (shortest / 4).clamp(TICK_MS, PERIOD_MS_MAX);
-        Self { period_ms, slot: 0, began_ms: 0, due_ms: u64::MAX, resting: true }
+        // Whoever is pinged last still has time to answer before it counts as gone.
+        let answer_ms = limits.idle_timeout_ms.saturating_sub(limits.ping_interval_ms);
+        let spread_ms = limits.ping_interval_ms.min(answer_ms * 5 / 7).max(1);
+        let (slot, began_ms, due_ms, resting) = (0, 0, u64::MAX, true);
+        Self { period_ms, slot, began_ms, due_ms, resting, spread_ms, credit: 0, earned_ms: 0 }
+    }
+
+    /// The pace of pings: as many as keep all alive, and no more, so that those who all spoke at the same moment are not all
+    /// pinged at the same moment for ever.
+    fn earn(&mut self, now: Now, conns: usize) {
+        let elapsed_ms = now.mono_ms.saturating_sub(std::mem::replace(&mut self.earned_ms, now.mono_ms));
+        let a_ms = (conns as u64).max(PINGS_STEP_MIN * self.spread_ms / STEP_MS_MIN);
+        self.credit = self.credit.saturating_add(a_ms.saturating_mul(elapsed_ms)).min(a_ms * 2 * TICK_MS);
+    }
+
+    /// Whether one more ping may go out now.
+    fn spend(&mut self) -> bool {
+        let enough = self.credit >= self.spread_ms;
+        self.credit -= if enough { self.spread_ms } else { 0 };
+        enough
     }
 
     /// Announces that something will be due.
@@ -60,9 +84,10 @@ impl<S: Socket> Shard<S> {
             if self.hand.due_ms > now.mono_ms {
                 return Some(self.hand.due_ms);
             }
-            let period_ms = self.hand.period_ms;
-            self.hand = Hand { period_ms, slot: 0, began_ms: now.mono_ms, due_ms: u64::MAX, resting: false };
+            let hand = &mut self.hand;
+            (hand.slot, hand.began_ms, hand.due_ms, hand.resting) = (0, now.mono_ms, u64::MAX, false);
         }
+        self.hand.earn(now, self.conns.len());
         let slots = self.conns.slots();
         let target = self.hand.target(now, slots).min(slots).min(self.hand.slot + SWEEP_BUDGET);
         while self.hand.slot < target {
@@ -86,10 +111,9 @@ impl<S: Socket> Shard<S> {
         let limits = &self.settings.limits;
         let (idle_timeout_ms, ping_interval_ms) = (limits.idle_timeout_ms, limits.ping_interval_ms);
         let (handshake_timeout_ms, close_timeout_ms) = (limits.handshake_timeout_ms, limits.close_timeout_ms);
-        let conn = &self.conns[slot];
-        let elapsed_ms = conn.since.elapsed_ms(now);
-        let since_ms = conn.since.start_ms();
-        match conn.phase {
+        let Conn { phase, pinged, since, .. } = self.conns[slot];
+        let (elapsed_ms, since_ms) = (since.elapsed_ms(now), since.start_ms());
+        match phase {
             Phase::Head if elapsed_ms >= handshake_timeout_ms => {
                 let timeout = Disconnect::HandshakeTimeout;
                 self.serve(now, slot, |shard| shard.refuse_as(now, slot, &too_slow(), timeout));
@@ -104,11 +128,16 @@ impl<S: Socket> Shard<S> {
                 if let Some(due_ms) = self.visit_slow(now, slot) {
                     return due_ms;
                 }
-                if elapsed_ms >= ping_interval_ms {
+                if elapsed_ms < ping_interval_ms {
+                    since_ms + ping_interval_ms
+                } else if pinged {
+                    since_ms + idle_timeout_ms
+                } else if self.hand.spend() {
                     self.ping(now, slot);
-                    return since_ms + idle_timeout_ms;
+                    since_ms + idle_timeout_ms
+                } else {
+                    now.mono_ms + STEP_MS_MIN
                 }
-                since_ms + ping_interval_ms
             }
             Phase::Lingering if elapsed_ms >= close_timeout_ms => {
                 self.die(slot);
@@ -132,10 +161,9 @@ impl<S: Socket> Shard<S> {
     }
 
     fn ping(&mut self, now: Now, slot: u32) {
-        if !std::mem::replace(&mut self.conns[slot].pinged, true) {
-            self.counters.pings += 1;
-            self.serve(now, slot, |shard| put_frame(&mut shard.replies, Opcode::Ping, &[]));
-        }
+        self.conns[slot].pinged = true;
+        self.counters.pings += 1;
+        self.serve(now, slot, |shard| put_frame(&mut shard.replies, Opcode::Ping, &[]));
     }
 }
 
@@ -145,6 +173,8 @@ fn too_slow() -> Refusal {
 
 /// Slots that the hand looks at in one step at least.
 const STEP_SLOTS: usize = 64;
+/// Pings that a step may send at least: few connections need no pace.
+const PINGS_STEP_MIN: u64 = 8;
 /// A step is not shorter than this: each wakes the thread.
 const STEP_MS_MIN: u64 = 50;
 /// The hand goes round at least this often.
