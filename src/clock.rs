@@ -36,10 +36,4 @@ impl Tick {
     pub const fn start_ms(self) -> u64 {
         self.0 as u64 * TICK_MS
     }
-
-    /// The tick `ms` earlier, not before the node started.
-    #[must_use]
-    pub const fn earlier(self, ms: u64) -> Self {
-        Self(self.0.saturating_sub((ms / TICK_MS) as u32))
-    }
 }

@@ -103,7 +103,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME")]
     pub handshake_timeout: Span,
 
-    /// Silence of a client after which it is pinged
+    /// Silence of a client after which it is pinged, give or take: pings of many are spread evenly
     #[arg(long, value_name = "TIME")]
     pub ping_interval: Span,
 

@@ -31,5 +31,5 @@ impl Clock {
     }
 }
 
-/// The node starts this late on its own clock, so that a moment before the start can be named: first pings come early.
+/// The node starts this late on its own clock, so that 0 is long ago.
 const START_MS: u64 = 3_600_000;

@@ -113,8 +113,6 @@ pub struct Shard<S> {
     survey: Option<Box<Survey>>,
     /// Joins by now: tells one from another.
     joins: u32,
-    /// Where in the ping interval the latest newcomer was put, in parts of 2³².
-    spread: u32,
     rng: fastrand::Rng,
 }
 
@@ -142,7 +140,6 @@ impl<S: Socket> Shard<S> {
             drain: None,
             survey: None,
             joins: 0,
-            spread: rng.u32(..),
             rng,
         }
     }

@@ -22,42 +22,57 @@ pub(super) struct Hand {
     due_ms: u64,
     /// Between two rounds.
     resting: bool,
-    /// Milliseconds for which each connection has one ping to spare.
-    spread_ms: u64,
-    /// What was earned for pings by now, [`Hand::spread_ms`] a ping, and when.
-    credit: u64,
-    earned_ms: u64,
+    ping: Pace,
+}
+
+/// When who is pinged. Every slot has a moment of its own in a cycle that repeats for ever, and a connection is pinged at the
+/// first moment of its slot at which it has been silent for long enough. So pings are a stream, whoever connected or spoke at the
+/// same time as others.
+///
+/// ```text
+///    last byte                    silent for long enough      moment of the slot: ping       counts as gone
+///        │                                  │  ≤ cycle               │                              │
+///        ├──────── interval - cycle / 4 ────┼────────────────────────┼────── time to answer ────────┤
+/// ```
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    silence_ms: u64,
+    cycle_ms: u64,
+}
+
+impl Pace {
+    fn new(limits: &Limits) -> Self {
+        // Whoever is pinged last still has time to answer before it counts as gone.
+        let answer_ms = limits.idle_timeout_ms.saturating_sub(limits.ping_interval_ms);
+        let cycle_ms = limits.ping_interval_ms.min(answer_ms).max(1);
+        // Whoever answered a ping is heard of a little after its moment, and is due at its next one again.
+        Self { silence_ms: limits.ping_interval_ms.saturating_sub(cycle_ms / 4), cycle_ms }
+    }
+
+    /// When a connection in `slot` is pinged that was last heard of at `since_ms`.
+    fn due_ms(self, slot: u32, since_ms: u64) -> u64 {
+        // Steps of the golden ratio spread neighbours evenly, and any run of neighbours.
+        let moment_ms = (u64::from(slot.wrapping_mul(GOLDEN_RATIO)) * self.cycle_ms) >> 32;
+        let from_ms = since_ms + self.silence_ms;
+        from_ms + (moment_ms + self.cycle_ms - from_ms % self.cycle_ms) % self.cycle_ms
+    }
 }
 
 impl Hand {
     pub(super) fn new(limits: &Limits) -> Self {
         let shortest = limits.ping_interval_ms.min(limits.handshake_timeout_ms).min(limits.close_timeout_ms);
         let period_ms = (shortest / 4).clamp(TICK_MS, PERIOD_MS_MAX);
-        // Whoever is pinged last still has time to answer before it counts as gone.
-        let answer_ms = limits.idle_timeout_ms.saturating_sub(limits.ping_interval_ms);
-        let spread_ms = limits.ping_interval_ms.min(answer_ms * 5 / 7).max(1);
-        let (slot, began_ms, due_ms, resting) = (0, 0, u64::MAX, true);
-        Self { period_ms, slot, began_ms, due_ms, resting, spread_ms, credit: 0, earned_ms: 0 }
-    }
-
-    /// The pace of pings: as many as keep all alive, and no more, so that those who all spoke at the same moment are not all
-    /// pinged at the same moment for ever.
-    fn earn(&mut self, now: Now, conns: usize) {
-        let elapsed_ms = now.mono_ms.saturating_sub(std::mem::replace(&mut self.earned_ms, now.mono_ms));
-        let a_ms = (conns as u64).max(PINGS_STEP_MIN * self.spread_ms / STEP_MS_MIN);
-        self.credit = self.credit.saturating_add(a_ms.saturating_mul(elapsed_ms)).min(a_ms * 2 * TICK_MS);
-    }
-
-    /// Whether one more ping may go out now.
-    fn spend(&mut self) -> bool {
-        let enough = self.credit >= self.spread_ms;
-        self.credit -= if enough { self.spread_ms } else { 0 };
-        enough
+        Self { period_ms, slot: 0, began_ms: 0, due_ms: u64::MAX, resting: true, ping: Pace::new(limits) }
     }
 
     /// Announces that something will be due.
     pub(super) fn expect(&mut self, due_ms: u64) {
         self.due_ms = self.due_ms.min(due_ms);
+    }
+
+    /// Announces a connection that was just heard of for the first time.
+    pub(super) fn expect_ping(&mut self, slot: u32, now: Now) {
+        self.expect(self.ping.due_ms(slot, now.mono_ms));
     }
 
     /// The slot that the hand should have reached by now. A small table is seen in one step.
@@ -87,7 +102,6 @@ impl<S: Socket> Shard<S> {
             let hand = &mut self.hand;
             (hand.slot, hand.began_ms, hand.due_ms, hand.resting) = (0, now.mono_ms, u64::MAX, false);
         }
-        self.hand.earn(now, self.conns.len());
         let slots = self.conns.slots();
         let target = self.hand.target(now, slots).min(slots).min(self.hand.slot + SWEEP_BUDGET);
         while self.hand.slot < target {
@@ -109,8 +123,8 @@ impl<S: Socket> Shard<S> {
     /// Does what is due for one connection; returns when something will be.
     fn visit(&mut self, now: Now, slot: u32) -> u64 {
         let limits = &self.settings.limits;
-        let (idle_timeout_ms, ping_interval_ms) = (limits.idle_timeout_ms, limits.ping_interval_ms);
-        let (handshake_timeout_ms, close_timeout_ms) = (limits.handshake_timeout_ms, limits.close_timeout_ms);
+        let (idle_timeout_ms, handshake_timeout_ms) = (limits.idle_timeout_ms, limits.handshake_timeout_ms);
+        let close_timeout_ms = limits.close_timeout_ms;
         let Conn { phase, pinged, since, .. } = self.conns[slot];
         let (elapsed_ms, since_ms) = (since.elapsed_ms(now), since.start_ms());
         match phase {
@@ -128,16 +142,14 @@ impl<S: Socket> Shard<S> {
                 if let Some(due_ms) = self.visit_slow(now, slot) {
                     return due_ms;
                 }
-                if elapsed_ms < ping_interval_ms {
-                    since_ms + ping_interval_ms
-                } else if pinged {
-                    since_ms + idle_timeout_ms
-                } else if self.hand.spend() {
-                    self.ping(now, slot);
-                    since_ms + idle_timeout_ms
-                } else {
-                    now.mono_ms + STEP_MS_MIN
+                let ping_ms = self.hand.ping.due_ms(slot, since_ms);
+                if ping_ms > now.mono_ms {
+                    return ping_ms;
                 }
+                if !pinged {
+                    self.ping(now, slot);
+                }
+                since_ms + idle_timeout_ms
             }
             Phase::Lingering if elapsed_ms >= close_timeout_ms => {
                 self.die(slot);
@@ -171,10 +183,10 @@ fn too_slow() -> Refusal {
     Refusal::new(408, "timeout", "the request head did not arrive in time")
 }
 
+/// The golden ratio's fraction of 2³².
+const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 /// Slots that the hand looks at in one step at least.
 const STEP_SLOTS: usize = 64;
-/// Pings that a step may send at least: few connections need no pace.
-const PINGS_STEP_MIN: u64 = 8;
 /// A step is not shorter than this: each wakes the thread.
 const STEP_MS_MIN: u64 = 50;
 /// The hand goes round at least this often.

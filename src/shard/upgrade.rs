@@ -1,7 +1,7 @@
 //! A request head arrives: an upgrade, or an answer with a reason. Must never write a byte before the 101.
 
 use super::Shard;
-use crate::clock::{Now, TICK_MS};
+use crate::clock::Now;
 use crate::conn::Phase;
 use crate::conn::socket::Socket;
 use crate::dialect::cursor::Cursor;
@@ -111,19 +111,10 @@ impl<S: Socket> Shard<S> {
     fn switch(&mut self, now: Now, slot: u32, phase: Phase, upgrade: &Upgrade<'_>, protocol: Option<&str>) {
         handshake::put_switching(&mut self.replies, upgrade, protocol);
         self.counters.upgraded += 1;
-        let ping_interval_ms = self.settings.limits.ping_interval_ms;
-        let early_ms = self.early_ms(ping_interval_ms);
         let conn = &mut self.conns[slot];
         conn.phase = phase;
-        conn.since = now.tick().earlier(early_ms);
-        self.hand.expect(now.mono_ms + (ping_interval_ms - early_ms).max(TICK_MS));
-    }
-
-    /// By how much the first ping comes early: clients that connected in one burst would otherwise be pinged in one burst
-    /// for as long as they live. Steps of the golden ratio fill the interval more evenly than random ones.
-    fn early_ms(&mut self, ping_interval_ms: u64) -> u64 {
-        self.spread = self.spread.wrapping_add(GOLDEN_RATIO);
-        (u64::from(self.spread) * ping_interval_ms) >> 32
+        conn.since = now.tick();
+        self.hand.expect_ping(slot, now);
     }
 
     fn welcome(&mut self, slot: u32) {
@@ -133,9 +124,6 @@ impl<S: Socket> Shard<S> {
         native::put_answer(&mut self.replies, &answer, None);
     }
 }
-
-/// The golden ratio's fraction of 2³².
-const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 
 /// A connection's id, as the API knows it.
 fn session(shard: ShardId, slot: u32, generation: u32) -> String {
