@@ -138,15 +138,15 @@ impl Pair {
 #[test]
 fn a_channel_is_not_mute_after_everyone_of_a_shard_left_in_the_middle_of_its_passes() {
     let mut pair = Pair::new();
-    let channels = pair.channels(1, 4);
+    let channels = pair.channels(1, 6);
     // More deliveries than one turn makes, and fewer connections than one turn frees.
-    let crowd: Vec<_> = (0..100).map(|_| pair.connect(&channels)).collect();
+    let crowd: Vec<_> = (0..60).map(|_| pair.connect(&channels)).collect();
     let joins = pair.turn(0);
     let joined = pair.carry(1, joins);
     pair.carry(0, joined);
 
     // One more client's join of the last channel is under way, which keeps that channel alive.
-    let (late, line) = pair.connect(&channels[3..]);
+    let (late, line) = pair.connect(&channels[5..]);
     let late_join = pair.turn(0);
     let publications = pair.publish(&channels, "1");
     for mail in publications {
@@ -157,12 +157,12 @@ fn a_channel_is_not_mute_after_everyone_of_a_shard_left_in_the_middle_of_its_pas
     let leaves = pair.turn(0);
     assert_eq!(pair.shards[0].counters().connections, 0);
 
-    let (_, newcomer) = pair.connect(&channels[3..]);
+    let (_, newcomer) = pair.connect(&channels[5..]);
     let new_join = pair.turn(0);
     let joined = pair.carry(1, late_join.into_iter().chain(leaves).chain(new_join).collect());
     pair.carry(0, joined);
     assert!(newcomer.has_got("subscribed"));
-    let publications = pair.publish(&channels[3..], r#""for the newcomer""#);
+    let publications = pair.publish(&channels[5..], r#""for the newcomer""#);
     pair.carry(0, publications);
     assert!(newcomer.has_got("for the newcomer"), "nobody ever gets anything of this channel again");
 }

@@ -69,9 +69,10 @@ impl Rig {
 }
 
 const PAUSE_STEP: Duration = Duration::from_millis(100);
-/// A server is quiet when it works less than this share of each of so many steps.
+/// A server is quiet when it works less than this share of each of so many steps: two seconds, for some give memory back
+/// only when it has been quiet for one.
 const QUIET_SHARE: f64 = 0.1;
-const QUIET_STEPS: u32 = 5;
+const QUIET_STEPS: u32 = 20;
 
 /// How a crowd comes together.
 #[derive(Debug, Clone, Copy)]

@@ -21,7 +21,7 @@ use crate::metrics::heap::Heap;
 use crate::shard::conn_table::Token;
 use crate::shard::mail::{Mail, Parcel, Question, Report};
 use crate::shard::{Next, Readiness, Settings, Shard};
-use crate::sys::allocator;
+use crate::sys::{allocator, scheduler};
 use acceptor::Acceptor;
 use clock::Clock;
 use listener::Listener;
@@ -34,7 +34,6 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 /// The poll's name for a shard's mailbox. Connections' generations leave the topmost bit free.
@@ -48,7 +47,6 @@ const QUIET: Duration = Duration::from_secs(1);
 /// When so many parted in one turn, the thread rests: whoever leaves has time, and a thread that always has work waits for
 /// all others before it is given the processor again, and with it the mail of those who stay.
 const PARTED: usize = 16;
-const REST: Duration = Duration::from_micros(300);
 /// Events taken from the kernel at once: some half a millisecond of work, so that mail and passes need not wait long.
 const EVENTS: usize = 64;
 
@@ -156,7 +154,7 @@ impl Reactor {
             let before = self.shard.len();
             let next = self.turn(now);
             if self.shard.len() + PARTED <= before {
-                thread::sleep(REST);
+                scheduler::rest();
             }
             if !self.stopped && self.is_over(now) {
                 self.stopped = true;

@@ -11,6 +11,7 @@ pub mod listen;
 pub mod memory;
 pub mod proc_text;
 pub mod reuseport;
+pub mod scheduler;
 pub mod signals;
 
 /// Another allocator is left as it is.

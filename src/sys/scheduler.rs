@@ -1,0 +1,13 @@
+//! How a shard stands with the kernel's scheduler. Must never wait for anything.
+
+use std::thread;
+use std::time::Duration;
+
+/// Gives the processor to others for a moment. A thread that always has work is given it in turn with all others; one that
+/// rested gets it as soon as mail comes.
+pub fn rest() {
+    thread::sleep(REST);
+}
+
+/// Short beside a turn, and long enough to count as rest.
+const REST: Duration = Duration::from_micros(300);
