@@ -21,6 +21,8 @@ use crate::proto::frame::{Opcode, put_masked_frame};
 #[derive(Debug, Clone)]
 pub(super) struct Load {
     pub(super) connections: u32,
+    /// How long they are left alone before anything is looked at.
+    pub(super) warm_up: Duration,
     /// How long they are held.
     pub(super) hold: Duration,
     /// What each says once before, if anything; the server answers with one message.
@@ -166,6 +168,7 @@ struct Hold {
 }
 
 fn hold(rig: &Rig, crowd: &Crowd<Idlers>, target: &Target, load: &Load) -> Result<Hold, BenchError> {
+    rig.pause("warm-up", load.warm_up);
     let (began_ns, before) = (crowd.shared.now_ns(), Cpu::read(&target.pids)?);
     crowd.shared.recording.store(true, Ordering::Relaxed);
     rig.pause("silence", load.hold);
@@ -342,7 +345,8 @@ mod tests {
 
     #[test]
     fn clients_say_it_a_few_at_a_time_and_one_without_an_answer_complains() {
-        let load = Load { connections: 3, hold: Duration::ZERO, say: Some("hello".into()) };
+        let load =
+            Load { connections: 3, warm_up: Duration::ZERO, hold: Duration::ZERO, say: Some("hello".into()) };
         let (mut idlers, mut notes) = (Idlers::new(&load, 2), [Note::default(); 3]);
         let (mut out, mut delivered, mut finished) = (Vec::new(), 0, 0);
         let mut desk = Desk {

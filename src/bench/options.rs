@@ -270,6 +270,9 @@ pub struct IdleArgs {
     /// Seconds that they are held
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
+    /// Seconds before that which are not looked at: whoever just spoke is not pinged yet
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    pub warm_up: f64,
     /// A message that each client sends once, to be answered with one; memory is then counted a second time
     #[arg(long, value_name = "TEXT")]
     pub say: Option<String>,

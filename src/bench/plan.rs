@@ -119,6 +119,7 @@ impl Plan {
         let IdleArgs { common, subscribe, own_channel, connections, say, .. } = args;
         let load = idle::Load {
             connections: *connections,
+            warm_up: duration("--warm-up", args.warm_up)?,
             hold: duration("--seconds", args.seconds)?,
             say: say.clone(),
         };
