@@ -8,7 +8,7 @@ use roost::hub::names::Names;
 use roost::limits::Limits;
 use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
-use roost::shard::{Readiness, Settings, Shard};
+use roost::shard::{Next, Readiness, Settings, Shard};
 use std::io::{self, ErrorKind, IoSlice};
 
 const CONNS: usize = 8_000;
@@ -53,8 +53,7 @@ struct World {
 }
 
 impl World {
-    /// Everybody connects within one second.
-    fn crowded() -> Self {
+    fn empty() -> Self {
         let shard = Shard::new(Settings {
             id: ShardId(0),
             shards: 1,
@@ -67,16 +66,25 @@ impl World {
             own_seed: 7,
         });
         let now = Now { mono_ms: 3_600_000, wall_ms: 0 };
-        let mut world = Self { shard, peers: Vec::new(), now };
+        Self { shard, peers: Vec::new(), now }
+    }
+
+    /// Everybody connects within one second.
+    fn crowded() -> Self {
+        let mut world = Self::empty();
         for number in 0..CONNS {
-            let token = world.shard.insert(world.now, Peer { says: UPGRADE, pinged: false }).ok().unwrap();
-            world.shard.ready(world.now, token, READABLE);
-            world.peers.push(token);
+            world.connect();
             if number % (CONNS / 100) == 0 {
                 world.pass();
             }
         }
         world
+    }
+
+    fn connect(&mut self) {
+        let token = self.shard.insert(self.now, Peer { says: UPGRADE, pinged: false }).ok().unwrap();
+        self.shard.ready(self.now, token, READABLE);
+        self.peers.push(token);
     }
 
     fn say(&mut self, peer: usize, says: &'static [u8]) {
@@ -138,4 +146,19 @@ fn clients_that_all_spoke_at_once_are_pinged_in_a_stream_and_none_is_taken_for_g
     let expected = CONNS as f64 / 25.0 * 100.0;
     let sum: f64 = tenths.iter().sum();
     assert!((sum - expected).abs() < expected * 0.05, "{sum} pings instead of {expected}");
+}
+
+#[test]
+fn a_shard_sleeps_until_a_ping_is_due_and_for_ever_while_nobody_is_there() {
+    let mut world = World::empty();
+    assert_eq!(world.shard.turn(world.now), Next::Idle);
+    world.connect();
+    let (connected_ms, mut wakes) = (world.now.mono_ms, 0);
+    while world.shard.counters().pings == 0 {
+        let Next::At(due_ms) = world.shard.turn(world.now) else { panic!("a ping will be due") };
+        world.now.mono_ms = due_ms;
+        wakes += 1;
+    }
+    assert!(world.now.mono_ms >= connected_ms + 18_000, "pinged after {} ms", world.now.mono_ms - connected_ms);
+    assert!(wakes <= 3, "it woke {wakes} times for one ping: the time for the handshake, and the ping, are enough");
 }
