@@ -159,6 +159,13 @@ fn a_shard_sleeps_until_a_ping_is_due_and_for_ever_while_nobody_is_there() {
         world.now.mono_ms = due_ms;
         wakes += 1;
     }
-    assert!(world.now.mono_ms >= connected_ms + 18_000, "pinged after {} ms", world.now.mono_ms - connected_ms);
-    assert!(wakes <= 3, "it woke {wakes} times for one ping: the time for the handshake, and the ping, are enough");
+    assert!(
+        world.now.mono_ms >= connected_ms + 18_000,
+        "pinged after {} ms",
+        world.now.mono_ms - connected_ms
+    );
+    assert!(
+        wakes <= 3,
+        "it woke {wakes} times for one ping: the time for the handshake, and the ping, are enough"
+    );
 }

@@ -75,6 +75,17 @@ impl Hand {
         self.expect(self.ping.due_ms(slot, now.mono_ms));
     }
 
+    /// Begins a round.
+    fn begin(&mut self, at_ms: u64) {
+        (self.slot, self.began_ms, self.due_ms, self.resting) = (0, at_ms, u64::MAX, false);
+    }
+
+    /// Whether the next round follows at once: something is due before it would end. A small table is seen in one step when
+    /// it is due.
+    fn goes_on(&self, now: Now, slots: usize) -> bool {
+        slots > STEP_SLOTS && self.due_ms < now.mono_ms + self.period_ms
+    }
+
     /// The slot that the hand should have reached by now. A small table is seen in one step.
     fn target(&self, now: Now, slots: usize) -> usize {
         let elapsed_ms = now.mono_ms.saturating_sub(self.began_ms).min(self.period_ms);
@@ -99,10 +110,30 @@ impl<S: Socket> Shard<S> {
             if self.hand.due_ms > now.mono_ms {
                 return Some(self.hand.due_ms);
             }
-            let hand = &mut self.hand;
-            (hand.slot, hand.began_ms, hand.due_ms, hand.resting) = (0, now.mono_ms, u64::MAX, false);
+            self.hand.begin(now.mono_ms);
         }
         let slots = self.conns.slots();
+        loop {
+            self.walk(now, slots);
+            if self.hand.slot < slots {
+                break;
+            }
+            if !self.hand.goes_on(now, slots) {
+                self.hand.resting = true;
+                return Some(self.hand.due_ms.max(now.mono_ms + 1));
+            }
+            // From where the last round should have ended, so that the pace is the same across it.
+            let next_ms = self.hand.began_ms + self.hand.period_ms;
+            self.hand.begin(next_ms.max(now.mono_ms.saturating_sub(self.hand.period_ms)));
+            if next_ms >= now.mono_ms {
+                break;
+            }
+        }
+        Some(now.mono_ms + self.hand.step_ms(slots))
+    }
+
+    /// Visits the slots up to where the hand should be.
+    fn walk(&mut self, now: Now, slots: usize) {
         let target = self.hand.target(now, slots).min(slots).min(self.hand.slot + SWEEP_BUDGET);
         while self.hand.slot < target {
             let slot = self.hand.slot as u32;
@@ -111,12 +142,6 @@ impl<S: Socket> Shard<S> {
                 let due_ms = self.visit(now, slot);
                 self.hand.expect(due_ms);
             }
-        }
-        self.hand.resting = self.hand.slot >= slots;
-        if self.hand.resting {
-            Some(self.hand.due_ms.max(now.mono_ms + 1))
-        } else {
-            Some(now.mono_ms + self.hand.step_ms(slots))
         }
     }
 
