@@ -123,7 +123,7 @@ impl<S: Socket> Shard<S> {
         let mut rng = fastrand::Rng::with_seed(settings.own_seed);
         Self {
             hub: Hub::new(settings.shards, settings.names, rng.u64(..), &settings.limits),
-            hand: Hand::new(&settings.limits),
+            hand: Hand::new(&settings.limits, rng.u32(..)),
             settings,
             conns: ConnTable::new(),
             counters: Counters::default(),

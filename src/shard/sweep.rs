@@ -38,31 +38,43 @@ pub(super) struct Hand {
 struct Pace {
     silence_ms: u64,
     cycle_ms: u64,
+    /// Where in the cycle the first slot has its moment, in parts of 2³²: different in every shard, whose small unevennesses
+    /// would otherwise come at the same time and add up.
+    offset: u32,
 }
 
 impl Pace {
-    fn new(limits: &Limits) -> Self {
+    fn new(limits: &Limits, offset: u32) -> Self {
         // Whoever is pinged last still has time to answer before it counts as gone.
         let answer_ms = limits.idle_timeout_ms.saturating_sub(limits.ping_interval_ms);
         let cycle_ms = limits.ping_interval_ms.min(answer_ms).max(1);
         // Whoever answered a ping is heard of a little after its moment, and is due at its next one again.
-        Self { silence_ms: limits.ping_interval_ms.saturating_sub(cycle_ms / 4), cycle_ms }
+        Self { silence_ms: limits.ping_interval_ms.saturating_sub(cycle_ms / 4), cycle_ms, offset }
     }
 
     /// When a connection in `slot` is pinged that was last heard of at `since_ms`.
     fn due_ms(self, slot: u32, since_ms: u64) -> u64 {
         // Steps of the golden ratio spread neighbours evenly, and any run of neighbours.
-        let moment_ms = (u64::from(slot.wrapping_mul(GOLDEN_RATIO)) * self.cycle_ms) >> 32;
+        let place = slot.wrapping_mul(GOLDEN_RATIO).wrapping_add(self.offset);
+        let moment_ms = (u64::from(place) * self.cycle_ms) >> 32;
         let from_ms = since_ms + self.silence_ms;
         from_ms + (moment_ms + self.cycle_ms - from_ms % self.cycle_ms) % self.cycle_ms
     }
 }
 
 impl Hand {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// `offset` is random, and the shard's own.
+    pub(super) fn new(limits: &Limits, offset: u32) -> Self {
         let shortest = limits.ping_interval_ms.min(limits.handshake_timeout_ms).min(limits.close_timeout_ms);
         let period_ms = (shortest / 4).clamp(TICK_MS, PERIOD_MS_MAX);
-        Self { period_ms, slot: 0, began_ms: 0, due_ms: u64::MAX, resting: true, ping: Pace::new(limits) }
+        Self {
+            period_ms,
+            slot: 0,
+            began_ms: 0,
+            due_ms: u64::MAX,
+            resting: true,
+            ping: Pace::new(limits, offset),
+        }
     }
 
     /// Announces that something will be due.
@@ -73,6 +85,11 @@ impl Hand {
     /// Announces a connection that was just heard of for the first time.
     pub(super) fn expect_ping(&mut self, slot: u32, now: Now) {
         self.expect(self.ping.due_ms(slot, now.mono_ms));
+    }
+
+    /// Nothing is due.
+    fn rest(&mut self) {
+        (self.due_ms, self.resting) = (u64::MAX, true);
     }
 
     /// Begins a round.
@@ -103,7 +120,7 @@ impl<S: Socket> Shard<S> {
     /// Moves the hand to where it should be. Returns when it wants to move again; never while there is nobody.
     pub(super) fn sweep(&mut self, now: Now) -> Option<u64> {
         if self.conns.is_empty() {
-            self.hand = Hand::new(&self.settings.limits);
+            self.hand.rest();
             return None;
         }
         if self.hand.resting {
