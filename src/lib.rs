@@ -18,3 +18,4 @@ pub mod proto;
 pub mod reactor;
 pub mod shard;
 pub mod sys;
+pub mod table;

@@ -4,8 +4,8 @@ use super::names::{NameTable, Names};
 use super::subscribers::Subscribers;
 use crate::conn::subscriptions::ChannelId;
 use crate::dialect::cursor::Cursor;
-use crate::metrics::heap::{Extent, slot_bytes};
-use slab::Slab;
+use crate::metrics::heap::Extent;
+use crate::table::Table;
 use std::sync::Arc;
 
 /// A channel as this shard knows it.
@@ -36,9 +36,7 @@ pub struct ChannelPart {
 #[derive(Debug)]
 pub struct Channels {
     table: NameTable,
-    channels: Slab<Channel>,
-    /// One past the highest place that was ever taken.
-    slots: usize,
+    channels: Table<Channel>,
     subscriptions: usize,
 }
 
@@ -46,7 +44,7 @@ impl Channels {
     /// No channels.
     #[must_use]
     pub fn new(names: Names) -> Self {
-        Self { table: NameTable::new(names), channels: Slab::new(), slots: 0, subscriptions: 0 }
+        Self { table: NameTable::new(names), channels: Table::default(), subscriptions: 0 }
     }
 
     /// How many channels there are.
@@ -70,23 +68,23 @@ impl Channels {
     /// The channel called `name`.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<ChannelId> {
-        self.table.find(name, |id| &self.channels[id as usize].name).map(ChannelId)
+        self.table.find(name, |id| &self.channels[id].name).map(ChannelId)
     }
 
     /// The channel behind an id. Whoever holds an id keeps its channel alive.
     #[must_use]
     pub fn channel(&self, id: ChannelId) -> &Channel {
-        &self.channels[id.0 as usize]
+        &self.channels[id.0]
     }
 
     /// The channel that an id points to now, for work that may have outlived its channel.
     pub fn get_mut(&mut self, id: ChannelId) -> Option<&mut Channel> {
-        self.channels.get_mut(id.0 as usize)
+        self.channels.get_mut(id.0)
     }
 
     /// As [`Channels::channel`], to change it.
     pub fn channel_mut(&mut self, id: ChannelId) -> &mut Channel {
-        &mut self.channels[id.0 as usize]
+        &mut self.channels[id.0]
     }
 
     /// Notes that a connection is about to join `name`; makes the channel when it is the first.
@@ -123,36 +121,32 @@ impl Channels {
         }
         let name = channel.name.clone();
         self.table.remove(&name, id.0);
-        self.channels.remove(id.0 as usize);
-        self.table.shrink(|id| &self.channels[id as usize].name);
-        if self.channels.is_empty() {
-            self.channels.shrink_to_fit();
-            self.slots = 0;
-        }
+        self.channels.remove(id.0);
+        self.table.shrink(|id| &self.channels[id].name);
         Some(name)
     }
 
     /// Every channel, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Channel> {
-        self.channels.iter().map(|(_, channel)| channel)
+        self.channels.iter()
     }
 
     /// Places to visit for all channels to be seen.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.slots
+        self.channels.slots()
     }
 
     /// The channel in a place, if the place is taken.
     #[must_use]
     pub fn in_slot(&self, slot: usize) -> Option<&Channel> {
-        self.channels.get(slot)
+        self.channels.get(slot as u32)
     }
 
     /// The table's memory, without what the channels in it own.
     #[must_use]
     pub fn extent(&self) -> Extent {
-        Extent::new(self.slots, self.channels.capacity(), slot_bytes::<Channel>())
+        self.channels.extent()
     }
 
     /// Bytes on the heap of the hashes that find a channel by its name.
@@ -166,9 +160,8 @@ impl Channels {
             name: name.into(),
             joining: 0,
             subscribers: Subscribers::default(),
-        }) as u32;
-        self.slots = self.slots.max(id as usize + 1);
-        self.table.insert(name, id, |id| &self.channels[id as usize].name);
+        });
+        self.table.insert(name, id, |id| &self.channels[id].name);
         ChannelId(id)
     }
 }

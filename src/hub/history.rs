@@ -20,8 +20,8 @@ use super::recency::Recency;
 use crate::clock::Now;
 use crate::config::policy::Policy;
 use crate::limits::{CHANNEL_KEEP_MS, HISTORY_OVERHEAD_BYTES};
-use crate::metrics::heap::{Extent, share_bytes, slot_bytes};
-use slab::Slab;
+use crate::metrics::heap::{Extent, share_bytes};
+use crate::table::Table;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -44,9 +44,7 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct History {
     bounds: Bounds,
-    logs: Slab<Log>,
-    /// One past the highest place that was ever taken.
-    slots: usize,
+    logs: Table<Log>,
     /// What all logs weigh.
     bytes: usize,
     /// Publications in all logs.
@@ -122,8 +120,7 @@ impl History {
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            logs: Slab::new(),
-            slots: 0,
+            logs: Table::default(),
             bytes: 0,
             publications: 0,
             recency: Recency::default(),
@@ -146,7 +143,7 @@ impl History {
     /// The memory of the logs, without what is kept in them.
     #[must_use]
     pub fn extent(&self) -> Extent {
-        Extent::new(self.slots, self.logs.capacity(), slot_bytes::<Log>())
+        self.logs.extent()
     }
 
     /// Bytes on the heap of the order and the calendar of the logs.
@@ -158,45 +155,39 @@ impl History {
     /// Bytes on the heap of what a log keeps, and how many publications that is. Looks at each.
     #[must_use]
     pub fn kept_bytes(&self, id: LogId) -> (usize, usize) {
-        let kept = &self.logs[id.0 as usize].kept;
+        let kept = &self.logs[id.0].kept;
         let frames = kept.iter().map(|kept| share_bytes(&kept.frame)).sum::<usize>();
         (kept.capacity() * size_of::<Kept>() + frames, kept.len())
     }
 
     /// A log for a channel that nobody has published to yet.
     pub fn begin(&mut self) -> LogId {
-        let id = self.logs.insert(Log::default());
-        self.slots = self.slots.max(id + 1);
-        LogId(id as u32)
+        LogId(self.logs.insert(Log::default()))
     }
 
     /// Forgets a log.
     pub fn end(&mut self, id: LogId) {
         self.drop_oldest(id, usize::MAX);
-        let log = self.logs.remove(id.0 as usize);
+        let log = self.logs.remove(id.0);
         assert!(!log.aging, "a log ends before its publications are too old");
-        if self.logs.is_empty() {
-            self.logs.shrink_to_fit();
-            self.slots = 0;
-        }
     }
 
     /// The offset of the last publication.
     #[must_use]
     pub fn head(&self, id: LogId) -> u64 {
-        self.logs[id.0 as usize].head
+        self.logs[id.0].head
     }
 
     /// How many publications a client that has none could get.
     #[must_use]
     pub fn count(&self, id: LogId, now: Now) -> usize {
-        let log = &self.logs[id.0 as usize];
+        let log = &self.logs[id.0];
         log.kept.len() - log.aged(now)
     }
 
     /// Adds the next publication, and keeps it as `policy` says.
     pub fn append(&mut self, id: LogId, frame: Arc<[u8]>, policy: &Policy, now: Now) {
-        let log = &mut self.logs[id.0 as usize];
+        let log = &mut self.logs[id.0];
         log.head += 1;
         log.ttl_ms = policy.history_ttl_ms;
         log.touched_ms = now.mono_ms;
@@ -209,7 +200,7 @@ impl History {
         let room = policy.history - 1;
         let surplus = log.aged(now).max(log.kept.len().saturating_sub(room));
         self.drop_oldest(id, surplus);
-        while self.logs[id.0 as usize].bytes + weight > most {
+        while self.logs[id.0].bytes + weight > most {
             self.drop_oldest(id, 1);
         }
         self.push(id, Kept { frame, at_ms: now.mono_ms }, weight);
@@ -223,7 +214,7 @@ impl History {
     /// The publications after `offset` that are kept, as many as are given out at once.
     #[must_use]
     pub fn page_after(&self, id: LogId, offset: u64, now: Now) -> Page {
-        let log = &self.logs[id.0 as usize];
+        let log = &self.logs[id.0];
         let first = (offset + 1).max(log.oldest() + log.aged(now) as u64);
         let skipped = (first - log.oldest()) as usize;
         let mut bytes = 0;
@@ -238,30 +229,30 @@ impl History {
 
     /// Notes that the last follower of the channel left.
     pub fn touch(&mut self, id: LogId, now: Now) {
-        self.logs[id.0 as usize].touched_ms = now.mono_ms;
+        self.logs[id.0].touched_ms = now.mono_ms;
     }
 
     /// When a log that nobody touches any more may be forgotten, in milliseconds since the node started.
     #[must_use]
     pub fn keep_until_ms(&self, id: LogId) -> u64 {
-        let log = &self.logs[id.0 as usize];
+        let log = &self.logs[id.0];
         log.touched_ms.saturating_add(log.ttl_ms.max(CHANNEL_KEEP_MS))
     }
 
     /// Notes whether the owner has the channel among those that may be forgotten; returns whether it had.
     pub fn set_expiring(&mut self, id: LogId, expiring: bool) -> bool {
-        std::mem::replace(&mut self.logs[id.0 as usize].expiring, expiring)
+        std::mem::replace(&mut self.logs[id.0].expiring, expiring)
     }
 
     /// Looks at one log whose publications may all be too old, and drops up to `most` of them. Returns how many it
     /// dropped; None when no log is due.
     pub fn age_one(&mut self, now: Now, most: usize) -> Option<usize> {
         let id = LogId(self.aging.take_due(now)?);
-        let log = &self.logs[id.0 as usize];
+        let log = &self.logs[id.0];
         let due_ms = log.silent_at_ms().unwrap_or_default();
         let aged = if Calendar::is_due(due_ms, now) { log.kept.len().min(most) } else { 0 };
         self.drop_oldest(id, aged);
-        let log = &mut self.logs[id.0 as usize];
+        let log = &mut self.logs[id.0];
         log.aging = !log.kept.is_empty();
         if log.aging {
             self.aging.enter(id.0, due_ms);
@@ -276,7 +267,7 @@ impl History {
     }
 
     fn push(&mut self, id: LogId, kept: Kept, weight: usize) {
-        let log = &mut self.logs[id.0 as usize];
+        let log = &mut self.logs[id.0];
         if log.kept.len() == log.kept.capacity() {
             // Most channels of a large node are published to rarely, and VecDeque would begin with four.
             log.kept.reserve_exact(log.kept.len().max(1));
@@ -294,7 +285,7 @@ impl History {
 
     /// Drops the oldest `count` publications of a log, or all of them.
     fn drop_oldest(&mut self, id: LogId, count: usize) {
-        let log = &mut self.logs[id.0 as usize];
+        let log = &mut self.logs[id.0];
         let count = count.min(log.kept.len());
         if count == 0 {
             return;

@@ -11,7 +11,7 @@ use crate::config::policy::Policy;
 use crate::dialect::cursor::{Cursor, Epoch};
 use crate::limits::{OWNED_CHANNELS_MAX, SHARDS_MAX};
 use crate::metrics::heap::{Extent, slot_bytes};
-use slab::Slab;
+use crate::table::Table;
 use std::sync::Arc;
 
 /// A set of shards.
@@ -81,9 +81,7 @@ struct OwnedChannel {
 #[derive(Debug)]
 pub struct Owned {
     table: NameTable,
-    channels: Slab<OwnedChannel>,
-    /// One past the highest place that was ever taken.
-    slots: usize,
+    channels: Table<OwnedChannel>,
     history: History,
     /// The epoch of channels that are numbered from now on. It changes whenever a numbering is forgotten, so that
     /// no cursor of it can be mistaken for one of a later numbering.
@@ -130,8 +128,7 @@ impl Owned {
     pub fn new(names: Names, epoch: u64, bounds: Bounds) -> Self {
         Self {
             table: NameTable::new(names),
-            channels: Slab::new(),
-            slots: 0,
+            channels: Table::default(),
             history: History::new(bounds),
             epoch: Epoch(epoch % EPOCH_LIMIT),
             expiring: Calendar::default(),
@@ -166,8 +163,8 @@ impl Owned {
     /// interested already may ask again, for what follows what it got.
     pub fn join(&mut self, name: &Arc<str>, shard: ShardId, since: Option<Cursor>, now: Now) -> Joined {
         let id = self.find(name).unwrap_or_else(|| self.insert(name.clone()));
-        self.channels[id as usize].interested.insert(shard);
-        let channel = &self.channels[id as usize];
+        self.channels[id].interested.insert(shard);
+        let channel = &self.channels[id];
         let cursor = self.cursor_of(channel);
         let recovery = since.map(|since| Box::new(self.recovery(channel, since, cursor, now)));
         Joined { cursor, recovery }
@@ -176,7 +173,7 @@ impl Owned {
     /// The last connection of `shard` left the channel.
     pub fn leave(&mut self, name: &str, shard: ShardId, now: Now) {
         let Some(id) = self.find(name) else { return };
-        let channel = &mut self.channels[id as usize];
+        let channel = &mut self.channels[id];
         channel.interested.remove(shard);
         if !channel.interested.is_empty() {
             return;
@@ -207,7 +204,7 @@ impl Owned {
             None if self.channels.len() >= OWNED_CHANNELS_MAX => return Err(Full),
             None => self.insert(name.into()),
         };
-        let channel = &mut self.channels[id as usize];
+        let channel = &mut self.channels[id];
         let log = *channel.log.get_or_insert_with(|| self.history.begin());
         let cursor = Cursor { epoch: channel.epoch, offset: self.history.head(log) + 1 };
         let publication = Publication::new(channel.name.clone(), cursor.offset, data, now.wall_ms);
@@ -222,27 +219,27 @@ impl Owned {
     /// Where a channel stands.
     #[must_use]
     pub fn cursor(&self, name: &str) -> Option<Cursor> {
-        Some(self.cursor_of(&self.channels[self.find(name)? as usize]))
+        Some(self.cursor_of(&self.channels[self.find(name)?]))
     }
 
     /// How many publications of a channel a client that has none could get.
     #[must_use]
     pub fn history(&self, name: &str, now: Now) -> usize {
-        let log = self.find(name).and_then(|id| self.channels[id as usize].log);
+        let log = self.find(name).and_then(|id| self.channels[id].log);
         log.map_or(0, |log| self.history.count(log, now))
     }
 
     /// Places to visit for all channels to be seen.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.slots
+        self.channels.slots()
     }
 
     /// The channel in a place, if the place is taken: its name, and of what is kept the bytes on the heap and how many
     /// publications that is.
     #[must_use]
     pub fn in_slot(&self, slot: usize) -> Option<(&Arc<str>, usize, usize)> {
-        let channel = self.channels.get(slot)?;
+        let channel = self.channels.get(slot as u32)?;
         let (bytes, publications) = channel.log.map_or((0, 0), |log| self.history.kept_bytes(log));
         Some((&channel.name, bytes, publications))
     }
@@ -250,8 +247,7 @@ impl Owned {
     /// The memory of the tables of channels and of logs, without the names and what is kept.
     #[must_use]
     pub fn extents(&self) -> [Extent; 2] {
-        let channels = Extent::new(self.slots, self.channels.capacity(), slot_bytes::<OwnedChannel>());
-        [channels, self.history.extent()]
+        [self.channels.extent(), self.history.extent()]
     }
 
     /// Bytes on the heap of the hashes that find a channel by its name, and of the calendar of those that may be forgotten.
@@ -268,7 +264,7 @@ impl Owned {
 
     /// Every channel's name, where it stands, and [`Owned::history`], in no particular order.
     pub fn iter(&self, now: Now) -> impl Iterator<Item = (&Arc<str>, Cursor, usize)> {
-        self.channels.iter().map(move |(_, channel)| {
+        self.channels.iter().map(move |channel| {
             let history = channel.log.map_or(0, |log| self.history.count(log, now));
             (&channel.name, self.cursor_of(channel), history)
         })
@@ -295,7 +291,7 @@ impl Owned {
     }
 
     fn find(&self, name: &str) -> Option<u32> {
-        self.table.find(name, |id| &self.channels[id as usize].name)
+        self.table.find(name, |id| &self.channels[id].name)
     }
 
     fn insert(&mut self, name: Arc<str>) -> u32 {
@@ -305,9 +301,8 @@ impl Owned {
             interested: ShardSet::default(),
             log: None,
         };
-        let id = self.channels.insert(channel) as u32;
-        self.slots = self.slots.max(id as usize + 1);
-        self.table.insert(&name, id, |id| &self.channels[id as usize].name);
+        let id = self.channels.insert(channel);
+        self.table.insert(&name, id, |id| &self.channels[id].name);
         id
     }
 
@@ -343,7 +338,7 @@ impl Owned {
     }
 
     fn forget_if_due(&mut self, id: u32, now: Now) {
-        let channel = &self.channels[id as usize];
+        let channel = &self.channels[id];
         let Some(log) = channel.log else { unreachable!("a channel expires that nobody has published to") };
         self.history.set_expiring(log, false);
         if !channel.interested.is_empty() {
@@ -358,14 +353,10 @@ impl Owned {
     }
 
     fn forget(&mut self, id: u32) {
-        let name = self.channels[id as usize].name.clone();
+        let name = self.channels[id].name.clone();
         self.table.remove(&name, id);
-        self.channels.remove(id as usize);
-        self.table.shrink(|id| &self.channels[id as usize].name);
-        if self.channels.is_empty() {
-            self.channels.shrink_to_fit();
-            self.slots = 0;
-        }
+        self.channels.remove(id);
+        self.table.shrink(|id| &self.channels[id].name);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::clock::Now;
 use crate::conn::Conn;
-use crate::metrics::heap::{Extent, slot_bytes};
-use slab::Slab;
+use crate::metrics::heap::Extent;
+use crate::table::Table;
 use std::ops::{Index, IndexMut};
 
 /// Names one connection for as long as it lives; afterwards it finds nothing, even when the slot is taken again.
@@ -32,10 +32,8 @@ impl Token {
 /// All connections of a shard.
 #[derive(Debug)]
 pub struct ConnTable<S> {
-    slab: Slab<Conn<S>>,
+    table: Table<Conn<S>>,
     generation: u32,
-    /// One past the highest slot that was ever taken: where the clock hand turns round.
-    slots: usize,
 }
 
 impl<S> Default for ConnTable<S> {
@@ -48,64 +46,58 @@ impl<S> ConnTable<S> {
     /// An empty table; takes no memory.
     #[must_use]
     pub fn new() -> Self {
-        Self { slab: Slab::new(), generation: 0, slots: 0 }
+        Self { table: Table::default(), generation: 0 }
     }
 
     /// How many connections there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slab.len()
+        self.table.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
+        self.table.is_empty()
     }
 
-    /// Slots to visit for all connections to be seen.
+    /// Slots to visit for all connections to be seen: where the clock hand turns round.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.slots
+        self.table.slots()
     }
 
     /// Adds a connection.
     pub fn insert(&mut self, socket: S, now: Now) -> Token {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
-        let slot = self.slab.insert(Conn::new(socket, self.generation, now));
-        self.slots = self.slots.max(slot + 1);
-        Token { slot: slot as u32, generation: self.generation }
+        let slot = self.table.insert(Conn::new(socket, self.generation, now));
+        Token { slot, generation: self.generation }
     }
 
     /// The connection that a token names, if it still lives.
     pub fn find(&self, token: Token) -> Option<&Conn<S>> {
-        self.slab.get(token.slot as usize).filter(|conn| conn.generation == token.generation)
+        self.table.get(token.slot).filter(|conn| conn.generation == token.generation)
     }
 
     /// As [`ConnTable::find`], to change it.
     pub fn find_mut(&mut self, token: Token) -> Option<&mut Conn<S>> {
-        self.slab.get_mut(token.slot as usize).filter(|conn| conn.generation == token.generation)
+        self.table.get_mut(token.slot).filter(|conn| conn.generation == token.generation)
     }
 
     /// The connection in a slot, if the slot is taken.
     pub fn in_slot(&self, slot: u32) -> Option<&Conn<S>> {
-        self.slab.get(slot as usize)
+        self.table.get(slot)
     }
 
     /// Frees a slot. The socket lives on with what is returned.
     pub fn remove(&mut self, slot: u32) -> Conn<S> {
-        let conn = self.slab.remove(slot as usize);
-        if self.slab.is_empty() {
-            self.slab = Slab::new();
-            self.slots = 0;
-        }
-        conn
+        self.table.remove(slot)
     }
 
-    /// The slab's memory.
+    /// The table's memory.
     #[must_use]
     pub fn extent(&self) -> Extent {
-        Extent::new(self.slots, self.slab.capacity(), slot_bytes::<Conn<S>>())
+        self.table.extent()
     }
 }
 
@@ -114,13 +106,13 @@ impl<S> Index<u32> for ConnTable<S> {
     type Output = Conn<S>;
 
     fn index(&self, slot: u32) -> &Conn<S> {
-        &self.slab[slot as usize]
+        &self.table[slot]
     }
 }
 
 impl<S> IndexMut<u32> for ConnTable<S> {
     fn index_mut(&mut self, slot: u32) -> &mut Conn<S> {
-        &mut self.slab[slot as usize]
+        &mut self.table[slot]
     }
 }
 
