@@ -5,7 +5,6 @@ use super::Shard;
 use super::conn_table::ConnTable;
 use super::write::write;
 use crate::clock::Now;
-use crate::conn::Conn;
 use crate::conn::socket::Socket;
 use crate::hub::subscribers::{Batch, Delivery};
 use crate::limits::{PASS_BUDGET_WRITES, PASS_QUANTUM_WRITES};
@@ -32,7 +31,6 @@ impl<S: Socket> Shard<S> {
             let quantum = writes_left.min(PASS_QUANTUM_WRITES);
             let mut queued = Vec::new();
             let mut failed = Vec::new();
-            let mut uncorked = Vec::new();
             let mut writes = 0;
             while writes < quantum {
                 let Some(delivery) = channel.subscribers.advance(&batch) else {
@@ -41,9 +39,6 @@ impl<S: Socket> Shard<S> {
                     break;
                 };
                 writes += 1;
-                if self.conns[delivery.slot].corked {
-                    uncorked.push(delivery.slot);
-                }
                 match deliver(&mut self.conns, &mut self.counters, &batch, &delivery) {
                     Outcome::Written | Outcome::Ended => {}
                     Outcome::Queued => queued.push(delivery.slot),
@@ -53,9 +48,12 @@ impl<S: Socket> Shard<S> {
             // An empty channel still costs a look.
             writes_left -= writes.max(1);
             self.passes.push_back(id);
-            queued.into_iter().for_each(|slot| self.note_queue(now, slot));
+            for slot in queued {
+                // What waits for the answers of other owners alone must not grow until it counts as a slow reader's.
+                self.uncork(now, slot);
+                self.note_queue(now, slot);
+            }
             failed.into_iter().for_each(|slot| self.stream_ended(slot));
-            uncorked.into_iter().for_each(|slot| self.list_replay(slot));
         }
     }
 }
@@ -70,9 +68,6 @@ fn deliver<S: Socket>(
     if !conn.phase.is_open() {
         // Its queue is gone, and with it perhaps the rest of a frame: nothing may follow.
         return Outcome::Ended;
-    }
-    if conn.corked && !uncork(conn, counters) {
-        return Outcome::Failed;
     }
     counters.delivered += batch.count_from(delivery.start) as u64;
     let bytes = &batch.bytes[delivery.start..];
@@ -90,17 +85,6 @@ fn deliver<S: Socket>(
     }
     conn.activate().out.push_shared(batch.bytes.clone(), delivery.start + written);
     Outcome::Queued
-}
-
-/// Says what waits for the answers of other owners: a queue that nothing but patience keeps must not grow until it counts
-/// as a slow reader's. False when the stream is broken.
-fn uncork<S: Socket>(conn: &mut Conn<S>, counters: &mut Counters) -> bool {
-    conn.corked = false;
-    let Some(active) = &mut conn.active else { return true };
-    let Ok(written) = active.out.flush(&mut conn.socket) else { return false };
-    counters.bytes_sent += written;
-    conn.settle();
-    true
 }
 
 #[cfg(test)]
