@@ -3,7 +3,9 @@
 
 #![allow(unsafe_code)]
 
-use super::proc_text::{SlabCache, kb_field_bytes, slab_caches, sockstat_tcp, sockstat6_tcp, statm_pages};
+use super::proc_text::{
+    SOCKET_CACHES, SlabCache, kb_field_bytes, slab_caches, sockstat_tcp, sockstat6_tcp, statm_pages,
+};
 use crate::metrics::memory::{Allocator, Process, SocketObjects, Tcp};
 use std::fs;
 
@@ -70,7 +72,7 @@ fn statm(text: &str, page_bytes: u64) -> Option<Process> {
 
 fn objects(slabinfo: &str, ipv6: bool, page_bytes: u64) -> Vec<(&'static str, u64)> {
     let of_other_family = if ipv6 { "TCP" } else { "TCPv6" };
-    let wanted = OBJECTS.iter().filter(|(name, _)| *name != of_other_family);
+    let wanted = SOCKET_CACHES.iter().filter(|(name, _)| *name != of_other_family);
     let measured = |name| slab_caches(slabinfo).find(|cache| cache.name == name);
     wanted
         .map(|&(name, bytes)| (name, measured(name).map_or(bytes, |cache| share(&cache, page_bytes))))
@@ -81,20 +83,6 @@ fn objects(slabinfo: &str, ipv6: bool, page_bytes: u64) -> Vec<(&'static str, u6
 fn share(cache: &SlabCache<'_>, page_bytes: u64) -> u64 {
     cache.pages_per_slab * page_bytes / cache.objects_per_slab.max(1)
 }
-
-/// Objects of an accepted socket in an epoll set: the socket, its inode, file and directory entry, the label of security
-/// modules; its place in the epoll set, its entry in the wait queue, the list of epoll sets that it is in.
-const OBJECTS: [(&str, u64); 9] = [
-    ("TCP", 2520),
-    ("TCPv6", 2520),
-    ("sock_inode_cache", 862),
-    ("filp", 195),
-    ("dentry", 195),
-    ("lsm_inode_cache", 32),
-    ("eventpoll_epi", 128),
-    ("eventpoll_pwq", 64),
-    ("ep_head", 16),
-];
 
 #[cfg(test)]
 mod tests {
@@ -115,7 +103,7 @@ mod tests {
     fn an_object_takes_its_part_of_its_slab_and_a_cache_that_is_missing_what_is_known_of_it() {
         let text = "TCP 10 13 2368 13 8 : tunables 0 0 0\nTCPv6 0 0 2496 13 8 : x\nfilp 2 4 256 16 1 : x\n";
         let found = objects(text, false, 4096);
-        assert_eq!(found.len(), OBJECTS.len() - 1);
+        assert_eq!(found.len(), SOCKET_CACHES.len() - 1);
         assert!(found.contains(&("TCP", 2520)) && found.contains(&("filp", 256)), "{found:?}");
         assert!(found.contains(&("sock_inode_cache", 862)), "{found:?}");
         assert!(objects("", true, 4096).iter().any(|(name, _)| *name == "TCPv6"));

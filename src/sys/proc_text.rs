@@ -97,21 +97,24 @@ pub fn slab_caches(slabinfo: &str) -> impl Iterator<Item = SlabCache<'_>> {
 /// Bytes in use in the caches that a connection takes something from, by `/proc/slabinfo`.
 #[must_use]
 pub fn socket_slab_bytes(slabinfo: &str) -> u64 {
-    let caches = slab_caches(slabinfo).filter(|cache| SOCKET_CACHES.contains(&cache.name));
+    let caches =
+        slab_caches(slabinfo).filter(|cache| SOCKET_CACHES.iter().any(|(name, _)| *name == cache.name));
     caches.map(|cache| cache.active * cache.object_bytes).sum()
 }
 
-/// What an accepted TCP socket in an epoll set consists of.
-const SOCKET_CACHES: [&str; 9] = [
-    "TCP",
-    "TCPv6",
-    "sock_inode_cache",
-    "filp",
-    "dentry",
-    "lsm_inode_cache",
-    "eventpoll_epi",
-    "eventpoll_pwq",
-    "ep_head",
+/// What an accepted TCP socket in an epoll set consists of, and what each takes of Linux 6.18 on x86-64, its part of what a
+/// slab leaves unused included: the socket, its inode, file and directory entry, the label of security modules; its place
+/// in the epoll set, its entry in the wait queue, the list of epoll sets that it is in.
+pub const SOCKET_CACHES: [(&str, u64); 9] = [
+    ("TCP", 2520),
+    ("TCPv6", 2520),
+    ("sock_inode_cache", 862),
+    ("filp", 195),
+    ("dentry", 195),
+    ("lsm_inode_cache", 32),
+    ("eventpoll_epi", 128),
+    ("eventpoll_pwq", 64),
+    ("ep_head", 16),
 ];
 
 #[cfg(test)]
