@@ -25,6 +25,7 @@ use crate::sys::{allocator, scheduler};
 use acceptor::Acceptor;
 use clock::Clock;
 use listener::Listener;
+use mailbox::Mailbox;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll};
@@ -190,15 +191,19 @@ impl Reactor {
     /// The kernel hands events out in the order they came. When thousands leave at once, what it has to say of mail and of
     /// newcomers waits behind all of them; so neither waits to be told.
     fn look_behind(&mut self, now: Now) {
-        if self.sender.office().shards[usize::from(self.id.0)].bytes() > 0 {
+        if self.mailbox().bytes() > 0 {
             self.open_mail(now);
         }
         self.listener.ready();
     }
 
+    fn mailbox(&self) -> &Mailbox<Mail> {
+        &self.sender.office().shards[usize::from(self.id.0)]
+    }
+
     fn open_mail(&mut self, now: Now) {
         let mut inbox = std::mem::take(&mut self.inbox);
-        self.sender.office().shards[usize::from(self.id.0)].take(&mut inbox);
+        self.mailbox().take(&mut inbox);
         let inbox_bytes = inbox.capacity() * size_of::<Mail>();
         for mut mail in inbox.drain(..) {
             if let Mail::Drain { over_ms } = mail {
@@ -213,8 +218,7 @@ impl Reactor {
 
     /// What it owns beside the shard.
     fn heap(&self, inbox_bytes: usize) -> Heap {
-        let mailbox = &self.sender.office().shards[usize::from(self.id.0)];
-        let mailboxes = inbox_bytes + mailbox.heap_bytes() + self.sender.heap_bytes();
+        let mailboxes = inbox_bytes + self.mailbox().heap_bytes() + self.sender.heap_bytes();
         let fixed = EVENTS * size_of::<Event>();
         Heap { mailboxes: mailboxes as u64, fixed: fixed as u64, ..Heap::default() }
     }
@@ -273,7 +277,7 @@ impl Reactor {
         self.most = 0;
         self.inbox = Vec::new();
         self.sender.give_back();
-        self.sender.office().shards[usize::from(self.id.0)].give_back();
+        self.mailbox().give_back();
         self.shard.give_back();
         allocator::give_back();
     }
