@@ -22,7 +22,7 @@ pub(super) struct Hand {
     due_ms: u64,
     /// Between two rounds.
     resting: bool,
-    ping: Pace,
+    ping: PingCycle,
 }
 
 /// When who is pinged. Every slot has a moment of its own in a cycle that repeats for ever, and a connection is pinged at the
@@ -35,7 +35,7 @@ pub(super) struct Hand {
 ///        ├──────── interval - cycle / 4 ────┼────────────────────────┼────── time to answer ────────┤
 /// ```
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct PingCycle {
     silence_ms: u64,
     cycle_ms: u64,
     /// Where in the cycle the first slot has its moment, in parts of 2³²: different in every shard, whose small unevennesses
@@ -43,7 +43,7 @@ struct Pace {
     offset: u32,
 }
 
-impl Pace {
+impl PingCycle {
     fn new(limits: &Limits, offset: u32) -> Self {
         // Whoever is pinged last still has time to answer before it counts as gone.
         let answer_ms = limits.idle_timeout_ms.saturating_sub(limits.ping_interval_ms);
@@ -73,7 +73,7 @@ impl Hand {
             began_ms: 0,
             due_ms: u64::MAX,
             resting: true,
-            ping: Pace::new(limits, offset),
+            ping: PingCycle::new(limits, offset),
         }
     }
 
