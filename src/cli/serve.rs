@@ -22,6 +22,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let host = measure_host();
     let loaded = config::load(matches, std::env::vars_os(), &host, read_file)?;
     if loaded.task == Task::Run {
+        logging::start(loaded.config.log_level, loaded.config.log_format);
         allocator::set_up(host.cores);
     }
     for warning in &loaded.warnings {
@@ -30,10 +31,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     match loaded.task {
         Task::Check => output::print("the configuration is valid\n").map(drop),
         Task::Print => output::print(&loaded.settings.to_string()).map(drop),
-        Task::Run => {
-            logging::start(loaded.config.log_level, loaded.config.log_format);
-            node::run(loaded.config).map_err(|error| Failure::Refused(error.to_string()))
-        }
+        Task::Run => node::run(loaded.config).map_err(|error| Failure::Refused(error.to_string())),
     }
 }
 
