@@ -1,11 +1,13 @@
 """The servers that are measured, each a process on ports that the kernel chose, and the build that makes them."""
 
 import pathlib
+import resource
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target" / "release"
+FD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def build():
@@ -37,6 +39,11 @@ class Server:
 
 def raw(mode, *options):
     return Server([TARGET / "examples" / "raw", "--mode", mode, *options])
+
+
+def raw_carrying(connections, mode):
+    """With as many threads as `connections` take: three quarters of each table, for the kernel deals them out at random."""
+    return raw(mode, "--threads", str(-(-connections * 4 // (FD_LIMIT * 3))), "--own-tables")
 
 
 def roost(*options):
