@@ -191,38 +191,45 @@ fn part(
     let publish = publish.ok_or_else(|| {
         BenchError::Usage("where is published to those who stay? Name it with --publish-url".into())
     })?;
-    let mut publisher = Publisher::connect(publish)?;
+    let publisher = Publisher::connect(publish)?;
     stayers.act(Act::Play);
     let (began, began_ns) = (Instant::now(), stayers.shared.now_ns());
-    let mut newcomers = None;
-    for call in 0..leave.publications() {
-        let due = Duration::from_secs_f64(f64::from(call) / leave.rate);
-        if due >= LEAD_IN && newcomers.is_none() {
-            stayers.shared.recording.store(true, Ordering::Relaxed);
-            leavers.act(Act::Leave);
-            newcomers = Some(gather_newcomers(rig, target, leave)?);
-        }
-        thread::sleep(due.saturating_sub(began.elapsed()));
-        publisher.publish(1, leave.size, began_ns + due.as_nanos() as u64)?;
-        rig.progress.show("publish calls while all leave", u64::from(call), u64::from(leave.publications()));
-    }
+    // By itself: a publisher that waited until the threads of newcomers have begun would make a gap of its own.
+    let newcomers = thread::scope(|scope| {
+        let publishing = scope.spawn(move || publish_steadily(publisher, leave, began, began_ns));
+        thread::sleep(LEAD_IN.saturating_sub(began.elapsed()));
+        stayers.shared.recording.store(true, Ordering::Relaxed);
+        leavers.act(Act::Leave);
+        let newcomers = gather_newcomers(rig, target, leave);
+        publishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        newcomers
+    })?;
     stayers
         .wait(rig, Some("of those who stay complete"), u64::from(leave.stay), |shared| &shared.finished)?;
 
-    let mut complaints = Vec::new();
-    let mut arrived = Vec::new();
-    if let Some(newcomers) = newcomers {
-        let (conducts, rest) = newcomers.all_joined(rig)?.leave()?.apart();
-        arrived = conducts;
-        complaints.push(rest);
-    }
+    let (newcomers, rest_of_newcomers) = newcomers.all_joined(rig)?.leave()?.apart();
     let home = leavers.leave()?;
-    let (stayed, rest) = stayers.leave()?.apart();
-    complaints.push(rest);
+    let (stayed, rest_of_stayers) = stayers.leave()?.apart();
+    let complaints = vec![rest_of_newcomers, rest_of_stayers];
     let mut latencies = Latencies::new();
     stayed.iter().for_each(|stayers| latencies.merge(stayers.inner.latencies()));
     let gap_ns = stayed.iter().map(|stayers| stayers.gap_ns).max().unwrap_or(0);
-    Ok(Parting { gap_ns, latencies, newcomers: arrived, home, complaints })
+    Ok(Parting { gap_ns, latencies, newcomers, home, complaints })
+}
+
+/// Publishes on schedule, counted from `began`. A call that comes late does not move those after it.
+fn publish_steadily(
+    mut publisher: Publisher,
+    leave: &Leave,
+    began: Instant,
+    began_ns: u64,
+) -> Result<(), BenchError> {
+    for call in 0..leave.publications() {
+        let due = Duration::from_secs_f64(f64::from(call) / leave.rate);
+        thread::sleep(due.saturating_sub(began.elapsed()));
+        publisher.publish(1, leave.size, began_ns + due.as_nanos() as u64)?;
+    }
+    Ok(())
 }
 
 fn gather_newcomers(rig: &Rig, target: &Arc<Target>, leave: &Leave) -> Result<Crowd<Joiners>, BenchError> {
