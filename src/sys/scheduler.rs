@@ -9,5 +9,5 @@ pub fn rest() {
     thread::sleep(REST);
 }
 
-/// Short beside a turn, and long enough to count as rest.
-const REST: Duration = Duration::from_micros(300);
+/// About as long as a turn in which a crowd leaves: whoever waits for mail meanwhile gets it before the next one.
+const REST: Duration = Duration::from_millis(1);
