@@ -54,6 +54,10 @@ struct World {
 
 impl World {
     fn empty() -> Self {
+        Self::seeded(7)
+    }
+
+    fn seeded(own_seed: u64) -> Self {
         let shard = Shard::new(Settings {
             id: ShardId(0),
             shards: 1,
@@ -63,7 +67,7 @@ impl World {
             echo: false,
             node: "test".into(),
             names: Names::new(1),
-            own_seed: 7,
+            own_seed,
         });
         let now = Now { mono_ms: 3_600_000, wall_ms: 0 };
         Self { shard, peers: Vec::new(), now }
@@ -71,14 +75,17 @@ impl World {
 
     /// Everybody connects within one second.
     fn crowded() -> Self {
-        let mut world = Self::empty();
+        Self::empty().crowd()
+    }
+
+    fn crowd(mut self) -> Self {
         for number in 0..CONNS {
-            world.connect();
+            self.connect();
             if number % (CONNS / 100) == 0 {
-                world.pass();
+                self.pass();
             }
         }
-        world
+        self
     }
 
     fn connect(&mut self) {
@@ -146,6 +153,30 @@ fn clients_that_all_spoke_at_once_are_pinged_in_a_stream_and_none_is_taken_for_g
     let expected = CONNS as f64 / 25.0 * 100.0;
     let sum: f64 = tenths.iter().sum();
     assert!((sum - expected).abs() < expected * 0.05, "{sum} pings instead of {expected}");
+}
+
+/// Where in a beat of 50 ms the shard wants its next turn.
+fn place_in_beat(world: &mut World) -> u64 {
+    let Next::At(at_ms) = world.shard.turn(world.now) else { panic!("pings are due all the time") };
+    at_ms % 50
+}
+
+#[test]
+fn shards_that_wake_late_together_do_not_fall_into_step() {
+    let places = [1, 2, 3, 4, 5, 6, 7, 8].map(|own_seed| {
+        let mut world = World::seeded(own_seed).crowd();
+        world.listen(30);
+        let place = place_in_beat(&mut world);
+        for late_ms in [3, 17, 49, 60, 120] {
+            world.now.mono_ms += late_ms;
+            assert_eq!(place_in_beat(&mut world), place, "{late_ms} ms late");
+        }
+        place
+    });
+    let mut apart = places.to_vec();
+    apart.sort_unstable();
+    apart.dedup();
+    assert!(apart.len() >= 6, "eight shards step at {places:?}");
 }
 
 #[test]

@@ -38,8 +38,8 @@ pub(super) struct Hand {
 struct PingCycle {
     silence_ms: u64,
     cycle_ms: u64,
-    /// Where in the cycle the first slot has its moment, in parts of 2³²: different in every shard, whose small unevennesses
-    /// would otherwise come at the same time and add up.
+    /// Where in the cycle the first slot has its moment, in parts of 2³², and where in the beat of the hand its steps are:
+    /// different in every shard, whose small unevennesses would otherwise come at the same time and add up.
     offset: u32,
 }
 
@@ -114,6 +114,13 @@ impl Hand {
     fn step_ms(&self, slots: usize) -> u64 {
         (self.period_ms * STEP_SLOTS as u64 / slots.max(1) as u64).clamp(STEP_MS_MIN, TICK_MS)
     }
+
+    /// When the next step is: at the shard's own place in the beat, however late this one came. Counted from this one,
+    /// the steps of shards that wait for the same processor would fall into step, and their pings into bursts.
+    fn next_step_ms(&self, now: Now, slots: usize) -> u64 {
+        let step_ms = self.step_ms(slots);
+        now.mono_ms + step_ms - (now.mono_ms + u64::from(self.ping.offset)) % step_ms
+    }
 }
 
 impl<S: Socket> Shard<S> {
@@ -146,7 +153,7 @@ impl<S: Socket> Shard<S> {
                 break;
             }
         }
-        Some(now.mono_ms + self.hand.step_ms(slots))
+        Some(self.hand.next_step_ms(now, slots))
     }
 
     /// Visits the slots up to where the hand should be.
