@@ -33,11 +33,40 @@ pub(super) struct Load {
     pub(super) size: usize,
     /// How many of a hundred connections do not read.
     pub(super) slow_percent: u32,
+    /// Every connection has a channel of its own; they are published to in turn.
+    pub(super) own_channels: bool,
 }
 
 impl Load {
-    fn messages(&self) -> u32 {
+    /// How many channels there are.
+    fn channels(&self) -> u32 {
+        if self.own_channels { self.connections } else { 1 }
+    }
+
+    /// Messages of all publish calls together.
+    fn published(&self) -> u32 {
         self.count.saturating_mul(self.burst)
+    }
+
+    /// Messages for each client.
+    fn messages(&self) -> u32 {
+        self.published() / self.channels()
+    }
+
+    /// Clients that read.
+    fn readers(&self) -> u64 {
+        u64::from(self.connections - slow_connections(self))
+    }
+
+    /// What is wrong with the numbers, if anything is: channels that would not all get as many messages.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (published, channels) = (self.published(), self.channels());
+        if published.is_multiple_of(channels) {
+            return Ok(());
+        }
+        Err(format!(
+            "--count x --burst, {published}, is no multiple of the {channels} channels: some would get fewer"
+        ))
     }
 }
 
@@ -96,13 +125,12 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
         Crowd::gather(rig, target, gathering, || Subscribers::new(*load, checks))?.all_joined(rig)?;
     crowd.shared.recording.store(true, Ordering::Relaxed);
     crowd.act(Act::Play);
-    let mut publisher = Publisher::connect(publish)?;
+    let mut publisher = Publisher::connect(publish, load.channels())?;
     let memory_before = Memory::read(&target.pids)?;
     let before = Cpu::read(&target.pids)?;
     let began_ns = crowd.shared.now_ns();
     publish_all(rig, &crowd, &mut publisher, load)?;
-    let readers = u64::from(load.connections - slow_connections(load));
-    crowd.wait(rig, Some("clients complete"), readers, |shared| &shared.finished)?;
+    crowd.wait(rig, Some("clients complete"), load.readers(), |shared| &shared.finished)?;
     let spent = Cpu::read(&target.pids)?.since(&before);
     let memory_after = Memory::read(&target.pids)?;
     let mut home = crowd.leave()?;
@@ -116,7 +144,7 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
         measurement.set_cpu(&CPU_BY_MESSAGE, spent, total.delivered as f64);
     }
     measurement.set_latencies(&total.latencies);
-    let expected = readers * u64::from(load.messages());
+    let expected = load.readers() * u64::from(load.messages());
     measurement.set(&LOST, expected.saturating_sub(total.delivered) as f64);
     measurement.set(&DUPLICATED, total.duplicated as f64);
     measurement.set(&REORDERED, total.reordered as f64);
@@ -140,14 +168,14 @@ fn publish_all(
 ) -> Result<(), BenchError> {
     let began = Instant::now();
     let began_ns = crowd.shared.now_ns();
-    let readers = u64::from(load.connections - slow_connections(load));
     for request in 0..load.count {
         let intended_ns = if load.rate > 0.0 {
             let due = Duration::from_secs_f64(f64::from(request) / load.rate);
             thread::sleep(due.saturating_sub(began.elapsed()));
             began_ns + due.as_nanos() as u64
         } else {
-            let goal = readers * u64::from(request) * u64::from(load.burst);
+            let goal =
+                load.readers() * u64::from(request) * u64::from(load.burst) / u64::from(load.channels());
             crowd.wait(rig, None, goal, |shared| &shared.delivered)?;
             crowd.shared.now_ns()
         };
@@ -349,7 +377,15 @@ impl Course {
 mod tests {
     use super::*;
 
-    const LOAD: Load = Load { connections: 250, rate: 0.0, burst: 1, count: 4, size: 64, slow_percent: 10 };
+    const LOAD: Load = Load {
+        connections: 250,
+        rate: 0.0,
+        burst: 1,
+        count: 4,
+        size: 64,
+        slow_percent: 10,
+        own_channels: false,
+    };
 
     fn steps(numbers: &[u32]) -> (Vec<Step>, Course) {
         let mut note = Note::default();
@@ -370,6 +406,15 @@ mod tests {
         assert_eq!(steps(&[0, 2, 1]), (vec![Next, Skipped(1), Late], Course { next: 3, missing: 0 }));
         assert_eq!(steps(&[0, 0, 1, 1]).0, [Next, Again, Next, Again]);
         assert_eq!(steps(&[u32::MAX]).0, [Skipped(0)]);
+    }
+
+    #[test]
+    fn channels_of_their_own_get_as_many_each_or_the_load_is_refused() {
+        let own = Load { own_channels: true, burst: 125, ..LOAD };
+        assert_eq!((own.published(), own.messages(), own.check()), (500, 2, Ok(())));
+        let uneven = Load { burst: 124, ..own };
+        assert!(uneven.check().unwrap_err().contains("496, is no multiple of the 250 channels"));
+        assert_eq!(LOAD.messages(), 4);
     }
 
     fn receive(subscribers: &mut Subscribers, note: &mut Note, text: &str) -> (Result<(), Mismatch>, u64) {

@@ -230,6 +230,9 @@ pub struct FanoutArgs {
     /// How the publisher publishes.
     #[command(flatten)]
     pub publish: PublishArgs,
+    /// A channel of its own for each subscriber, whose number is filled in; they are published to in turn
+    #[arg(long, value_name = "NAME{n}", conflicts_with = "channel")]
+    pub own_channel: Option<String>,
     /// Subscribers
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
     pub connections: u32,

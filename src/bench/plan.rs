@@ -83,7 +83,7 @@ impl Plan {
     }
 
     fn fanout(args: &FanoutArgs, slow_percent: u32, figures: &'static [Figure]) -> Result<Self, BenchError> {
-        let FanoutArgs { common, subscribe, publish, connections, burst, count } = args;
+        let FanoutArgs { common, subscribe, publish, own_channel, connections, burst, count } = args;
         publish.check().map_err(BenchError::Usage)?;
         let load = fanout::Load {
             connections: *connections,
@@ -92,12 +92,16 @@ impl Plan {
             count: *count,
             size: publish.size,
             slow_percent,
+            own_channels: own_channel.is_some(),
         };
+        load.check().map_err(BenchError::Usage)?;
         let slow = if slow_percent > 0 { format!(" ({slow_percent} % not reading)") } else { String::new() };
+        let channel = own_channel.as_ref().unwrap_or(&subscribe.channel);
+        let whose = if load.own_channels { ", a channel each" } else { "" };
         let pace = if load.rate > 0.0 { format!("{} a second", load.rate) } else { "one by one".to_owned() };
         let talk = Talk {
             path: "/live",
-            channel: Some(&subscribe.channel),
+            channel: Some(channel),
             subscribe: Some(subscribe),
             publish: Some(publish),
             checks: !publish.no_sequence_check,
@@ -108,7 +112,7 @@ impl Plan {
             floor,
             figures,
             load: format!(
-                "{connections} connections{slow}, {count} publish calls of {burst} x {} bytes, {pace}",
+                "{connections} connections{whose}{slow}, {count} publish calls of {burst} x {} bytes, {pace}",
                 load.size
             ),
             measure: Box::new(move |rig, target| fanout::measure(rig, target, &load)),

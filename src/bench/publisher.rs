@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::error::BenchError;
 use super::http_publisher::HttpPublisher;
 use super::payload::Marker;
-use super::target::parse_header;
+use super::target::{numbered, parse_header};
 use super::url::Url;
 use super::ws_publisher::WsPublisher;
 
@@ -19,6 +19,7 @@ pub(super) struct PublishTarget {
     road: Road,
     address: SocketAddr,
     body: String,
+    /// `{n}` stands for the number of the channel.
     channel: String,
 }
 
@@ -79,11 +80,12 @@ impl PublishTarget {
         dial().map_err(BenchError::io(format!("connecting to {}", self.authority)))
     }
 
-    fn body(&self, marker: Marker, size: usize) -> String {
+    /// The publication to channel number `channel`.
+    fn body(&self, channel: u32, marker: Marker, size: usize) -> String {
         let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
         // The data goes in last: what it holds is not looked at.
         self.body
-            .replace("{channel}", &self.channel)
+            .replace("{channel}", &numbered(&self.channel, channel))
             .replace("{timestamp}", &timestamp.to_string())
             .replace("{offset}", &(u64::from(marker.number) + 1).to_string())
             .replace("{data}", &marker.to_json(size))
@@ -95,8 +97,10 @@ impl PublishTarget {
 pub(super) struct Publisher {
     target: PublishTarget,
     line: Line,
-    /// Number of the next publication.
-    number: u32,
+    /// Channels that are published to in turn.
+    channels: u32,
+    /// Publications so far.
+    published: u32,
 }
 
 #[derive(Debug)]
@@ -106,16 +110,16 @@ enum Line {
 }
 
 impl Publisher {
-    /// Connects.
+    /// Connects. With several `channels`, one publication goes to each in turn; their name has a place for the number.
     ///
     /// # Errors
     /// The connect failed.
-    pub(super) fn connect(target: &PublishTarget) -> Result<Self, BenchError> {
+    pub(super) fn connect(target: &PublishTarget, channels: u32) -> Result<Self, BenchError> {
         let line = match target.road {
             Road::Http => Line::Http(HttpPublisher::connect(target)?),
             Road::Ws => Line::Ws(Box::new(WsPublisher::connect(target)?)),
         };
-        Ok(Self { target: target.clone(), line, number: 0 })
+        Ok(Self { target: target.clone(), line, channels, published: 0 })
     }
 
     /// Publishes `burst` messages of `size` data bytes together. They carry the time at which they were to be sent.
@@ -125,15 +129,16 @@ impl Publisher {
     pub(super) fn publish(&mut self, burst: u32, size: usize, intended_ns: u64) -> Result<(), BenchError> {
         let mut bodies = Vec::new();
         for _ in 0..burst {
-            bodies.push(self.target.body(Marker { number: self.number, intended_ns }, size));
-            self.number += 1;
+            let (number, channel) = (self.published / self.channels, self.published % self.channels);
+            bodies.push(self.target.body(channel, Marker { number, intended_ns }, size));
+            self.published += 1;
         }
         let published = match &mut self.line {
             Line::Http(line) => line.publish(&self.target, &bodies),
             Line::Ws(line) => line.publish(bodies),
         };
         published.map_err(|error| match error {
-            BenchError::Publish(why) => BenchError::Publish(format!("message {}: {why}", self.number - 1)),
+            BenchError::Publish(why) => BenchError::Publish(format!("message {}: {why}", self.published - 1)),
             other => other,
         })
     }
@@ -149,12 +154,15 @@ mod tests {
     #[test]
     fn templates_are_filled_in() {
         let target = PublishTarget::new("127.0.0.1:1/p", &[], FLOOR_BODY, "c").unwrap();
-        let body = target.body(Marker { number: 41, intended_ns: 5 }, 64);
+        let body = target.body(0, Marker { number: 41, intended_ns: 5 }, 64);
         assert!(
             body.starts_with(r#"{"type":"notification","channel":"c","data":"@00000029000000000005...."#)
         );
         assert!(body.ends_with(r#","offset":42}"#));
         assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok());
         assert!(PublishTarget::new("127.0.0.1:1", &[], "{}", "c").is_err());
+        let target = PublishTarget::new("127.0.0.1:1/p", &[], ROOST_BODY, "user:{n}").unwrap();
+        let body = target.body(7, Marker { number: 0, intended_ns: 5 }, 64);
+        assert!(body.starts_with(r#"{"channel":"user:7","data":"@00000000"#), "{body}");
     }
 }

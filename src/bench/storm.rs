@@ -156,6 +156,7 @@ fn gather_stayers(rig: &Rig, leave: &Leave) -> Result<Crowd<Stayers>, BenchError
         count: leave.publications(),
         size: leave.size,
         slow_percent: 0,
+        own_channels: false,
     };
     let checks = leave.stay_target.checks;
     Crowd::gather(rig, &leave.stay_target, gathering, || {
@@ -191,7 +192,7 @@ fn part(
     let publish = publish.ok_or_else(|| {
         BenchError::Usage("where is published to those who stay? Name it with --publish-url".into())
     })?;
-    let publisher = Publisher::connect(publish)?;
+    let publisher = Publisher::connect(publish, 1)?;
     stayers.act(Act::Play);
     let (began, began_ns) = (Instant::now(), stayers.shared.now_ns());
     // By itself: a publisher that waited until the threads of newcomers have begun would make a gap of its own.

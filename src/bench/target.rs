@@ -110,7 +110,8 @@ pub(super) fn parse_header(line: &str) -> Result<(String, String), BenchError> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn numbered(text: &str, number: u32) -> Cow<'_, str> {
+/// `text` with the number in its place, if it has one.
+pub(super) fn numbered(text: &str, number: u32) -> Cow<'_, str> {
     match text.contains(NUMBER) {
         true => text.replace(NUMBER, &number.to_string()).into(),
         false => text.into(),
