@@ -104,9 +104,11 @@ impl Reading {
 
 /// One thread's clients.
 #[derive(Debug)]
-struct Echo {
+pub(super) struct Echo {
     load: Load,
     checks: bool,
+    /// What is said instead of a payload of its own for each message.
+    text: Option<&'static str>,
     payload: Vec<u8>,
     latencies: Latencies,
     /// When clients that have all their answers send again. At most one entry a client.
@@ -115,7 +117,24 @@ struct Echo {
 
 impl Echo {
     fn new(load: Load, checks: bool) -> Self {
-        Self { load, checks, payload: Vec::new(), latencies: Latencies::new(), due: BinaryHeap::new() }
+        Self {
+            load,
+            checks,
+            text: None,
+            payload: Vec::new(),
+            latencies: Latencies::new(),
+            due: BinaryHeap::new(),
+        }
+    }
+
+    /// Clients that say `text` and take any message for its answer.
+    pub(super) fn saying(text: &'static str, load: Load) -> Self {
+        Self { text: Some(text), ..Self::new(load, false) }
+    }
+
+    /// How long answers took.
+    pub(super) fn latencies(&self) -> &Latencies {
+        &self.latencies
     }
 
     /// The batch after the one that was due at `note.mark`: at once where there is no pace or it is late, else in its time.
@@ -136,8 +155,13 @@ impl Echo {
     fn send_batch(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) {
         note.count = self.load.depth;
         for place in (0..self.load.depth).rev() {
-            fill(&mut self.payload, self.load.size, client, place, note.mark);
-            put_masked_frame(desk.out, Opcode::Text, &self.payload, MASK);
+            match self.text {
+                Some(text) => put_masked_frame(desk.out, Opcode::Text, text.as_bytes(), MASK),
+                None => {
+                    fill(&mut self.payload, self.load.size, client, place, note.mark);
+                    put_masked_frame(desk.out, Opcode::Text, &self.payload, MASK);
+                }
+            }
         }
     }
 }

@@ -7,14 +7,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::conduct::{Conduct, Desk, Mismatch, Note};
+use super::course::{Course, Step};
 use super::crowd::{Crowd, Gathering, Rig};
 use super::error::{BenchError, excerpt};
+use super::fairness::{self, Beside};
 use super::figures::{
     CPU_BY_MESSAGE, Figure, LATENCY_MAX, LATENCY_P50, LATENCY_P99, LATENCY_P999, Measurement, median, worst,
 };
 use super::latency::Latencies;
 use super::payload::{Marker, find_offset};
-use super::probe::{Cpu, Memory};
+use super::probe::{Cpu, CpuSpent, Memory};
 use super::publisher::Publisher;
 use super::target::Target;
 use super::worker::Act;
@@ -91,6 +93,14 @@ pub(super) const FIGURES: &[Figure] = &[
     LOST,
     DUPLICATED,
     REORDERED,
+    fairness::FIGURES[0],
+    fairness::FIGURES[1],
+    fairness::FIGURES[2],
+    fairness::FIGURES[3],
+    fairness::FIGURES[4],
+    fairness::FIGURES[5],
+    fairness::FIGURES[6],
+    fairness::FIGURES[7],
 ];
 
 /// What profile `slow` yields: the figures of those who read, what became of those who do not, and the server's memory.
@@ -111,37 +121,35 @@ pub(super) const SLOW_FIGURES: &[Figure] = &[
     RSS_GROWTH,
 ];
 
-/// Measures one server.
+/// Measures one server, and where there are some `beside`, what they notice.
 ///
 /// # Errors
 /// Clients that did not join, a publication that was refused, or a server whose process cannot be read.
-pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Measurement, BenchError> {
-    let publish = target.publish.as_ref().ok_or_else(|| {
-        BenchError::Usage(format!("where is the {} published to? Name it with --publish-url", target.name))
-    })?;
+pub(super) fn measure(
+    rig: &Rig,
+    target: &Arc<Target>,
+    load: &Load,
+    beside: Option<&Beside>,
+) -> Result<Measurement, BenchError> {
     let gathering = Gathering::paced(rig, load.connections);
     let checks = target.checks;
     let mut crowd =
         Crowd::gather(rig, target, gathering, || Subscribers::new(*load, checks))?.all_joined(rig)?;
     crowd.shared.recording.store(true, Ordering::Relaxed);
     crowd.act(Act::Play);
-    let mut publisher = Publisher::connect(publish, load.channels())?;
-    let memory_before = Memory::read(&target.pids)?;
-    let before = Cpu::read(&target.pids)?;
-    let began_ns = crowd.shared.now_ns();
-    publish_all(rig, &crowd, &mut publisher, load)?;
-    crowd.wait(rig, Some("clients complete"), load.readers(), |shared| &shared.finished)?;
-    let spent = Cpu::read(&target.pids)?.since(&before);
-    let memory_after = Memory::read(&target.pids)?;
+    let mut measurement = Measurement::default();
+    let run = match beside {
+        Some(beside) => fairness::watch(rig, beside, &mut measurement, || run(rig, target, &crowd, load))?,
+        None => run(rig, target, &crowd, load)?,
+    };
     let mut home = crowd.leave()?;
 
     let mut total = Subscribers::new(*load, checks);
     home.conducts.iter().for_each(|conduct| total.add(conduct));
-    let mut measurement = Measurement::default();
-    let seconds = total.last_ns.saturating_sub(began_ns) as f64 / 1e9;
+    let seconds = total.last_ns.saturating_sub(run.began_ns) as f64 / 1e9;
     measurement.set(&DELIVERIES, if seconds > 0.0 { total.delivered as f64 / seconds } else { 0.0 });
     if !target.pids.is_empty() {
-        measurement.set_cpu(&CPU_BY_MESSAGE, spent, total.delivered as f64);
+        measurement.set_cpu(&CPU_BY_MESSAGE, run.spent, total.delivered as f64);
     }
     measurement.set_latencies(&total.latencies);
     let expected = load.readers() * u64::from(load.messages());
@@ -152,11 +160,34 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
         measurement.set(&SLOW, f64::from(slow_connections(load)));
         measurement.set(&SLOW_CLOSED, total.slow_closed as f64);
         if !target.pids.is_empty() {
-            measurement.set(&RSS_GROWTH, memory_after.rss.saturating_sub(memory_before.rss) as f64);
+            measurement.set(&RSS_GROWTH, run.rss_growth as f64);
         }
     }
     home.complain_to(&mut measurement);
     Ok(measurement)
+}
+
+/// What the server took for the publications.
+struct Run {
+    began_ns: u64,
+    spent: CpuSpent,
+    rss_growth: u64,
+}
+
+/// Publishes all, until those who read have it.
+fn run(rig: &Rig, target: &Target, crowd: &Crowd<Subscribers>, load: &Load) -> Result<Run, BenchError> {
+    let publish = target.publish.as_ref().ok_or_else(|| {
+        BenchError::Usage(format!("where is the {} published to? Name it with --publish-url", target.name))
+    })?;
+    let mut publisher = Publisher::connect(publish, load.channels())?;
+    let memory_before = Memory::read(&target.pids)?;
+    let before = Cpu::read(&target.pids)?;
+    let began_ns = crowd.shared.now_ns();
+    publish_all(rig, crowd, &mut publisher, load)?;
+    crowd.wait(rig, Some("clients complete"), load.readers(), |shared| &shared.finished)?;
+    let spent = Cpu::read(&target.pids)?.since(&before);
+    let rss_growth = Memory::read(&target.pids)?.rss.saturating_sub(memory_before.rss);
+    Ok(Run { began_ns, spent, rss_growth })
 }
 
 /// Publishes on schedule. A request that comes late does not move those after it.
@@ -330,49 +361,6 @@ impl Conduct for Subscribers {
     }
 }
 
-/// How far a client has come in the order of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Course {
-    next: u32,
-    missing: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// The one that was to come.
-    Next,
-    /// A later one; this one was to come.
-    Skipped(u32),
-    /// An earlier one while some are missing: taken to be one of those.
-    Late,
-    /// An earlier one that was there before.
-    Again,
-}
-
-impl Course {
-    fn of(note: &Note) -> Self {
-        Self { next: note.mark as u32, missing: (note.mark >> 32) as u32 }
-    }
-
-    fn keep(self, note: &mut Note) {
-        note.mark = u64::from(self.missing) << 32 | u64::from(self.next);
-    }
-
-    fn take(&mut self, number: u32) -> Step {
-        let expected = self.next;
-        if number < expected && self.missing == 0 {
-            return Step::Again;
-        }
-        if number < expected {
-            self.missing -= 1;
-            return Step::Late;
-        }
-        self.missing += number - expected;
-        self.next = number.saturating_add(1);
-        if number == expected { Step::Next } else { Step::Skipped(expected) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,27 +374,6 @@ mod tests {
         slow_percent: 10,
         own_channels: false,
     };
-
-    fn steps(numbers: &[u32]) -> (Vec<Step>, Course) {
-        let mut note = Note::default();
-        let steps = numbers.iter().map(|number| {
-            let mut course = Course::of(&note);
-            let step = course.take(*number);
-            course.keep(&mut note);
-            step
-        });
-        (steps.collect(), Course::of(&note))
-    }
-
-    #[test]
-    fn loss_repetition_and_lateness_are_told_apart() {
-        use Step::{Again, Late, Next, Skipped};
-        assert_eq!(steps(&[0, 1, 2]).0, [Next, Next, Next]);
-        assert_eq!(steps(&[0, 2, 3]), (vec![Next, Skipped(1), Next], Course { next: 4, missing: 1 }));
-        assert_eq!(steps(&[0, 2, 1]), (vec![Next, Skipped(1), Late], Course { next: 3, missing: 0 }));
-        assert_eq!(steps(&[0, 0, 1, 1]).0, [Next, Again, Next, Again]);
-        assert_eq!(steps(&[u32::MAX]).0, [Skipped(0)]);
-    }
 
     #[test]
     fn channels_of_their_own_get_as_many_each_or_the_load_is_refused() {

@@ -3,16 +3,20 @@
 //! Must never know how roost works inside: it sees a server as a client, a publisher and the kernel see it.
 
 pub mod budget;
+mod bystanders;
 mod client;
 mod conduct;
+mod course;
 mod crowd;
 mod dial;
 mod echo;
 pub mod error;
+mod fairness;
 mod fanout;
 pub mod figures;
 mod http_publisher;
 mod idle;
+mod joiners;
 mod latency;
 pub mod options;
 mod payload;

@@ -242,6 +242,10 @@ pub struct FanoutArgs {
     /// Publish calls in all
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..))]
     pub count: u32,
+    /// Clients beside that ask for a sign of life meanwhile, with ten subscribers of a small channel that get 100 messages a
+    /// second, and ten newcomers a second; the second server has none
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub beside: Option<u32>,
 }
 
 /// Fan-out while some subscribers do not read

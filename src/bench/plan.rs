@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bystanders::Steady;
 use super::crowd::Rig;
 use super::error::BenchError;
+use super::fairness::Beside;
 use super::figures::{Figure, Measurement};
 use super::options::{
     CommonArgs, EchoArgs, FanoutArgs, IdleArgs, ProfileArgs, PublishArgs, StormArgs, SubscribeArgs, seconds,
@@ -83,7 +85,7 @@ impl Plan {
     }
 
     fn fanout(args: &FanoutArgs, slow_percent: u32, figures: &'static [Figure]) -> Result<Self, BenchError> {
-        let FanoutArgs { common, subscribe, publish, own_channel, connections, burst, count } = args;
+        let FanoutArgs { common, subscribe, publish, own_channel, connections, burst, count, beside } = args;
         publish.check().map_err(BenchError::Usage)?;
         let load = fanout::Load {
             connections: *connections,
@@ -107,6 +109,7 @@ impl Plan {
             checks: !publish.no_sequence_check,
         };
         let (server, floor) = targets(common, &talk)?;
+        let beside = beside.map(|asking| beside_of(common, &talk, &load, asking)).transpose()?;
         Ok(Self {
             server,
             floor,
@@ -115,7 +118,11 @@ impl Plan {
                 "{connections} connections{whose}{slow}, {count} publish calls of {burst} x {} bytes, {pace}",
                 load.size
             ),
-            measure: Box::new(move |rig, target| fanout::measure(rig, target, &load)),
+            measure: Box::new(move |rig, target| match target.name {
+                // The floor answers nobody and knows one channel.
+                FLOOR => fanout::measure(rig, target, &load, None),
+                _ => fanout::measure(rig, target, &load, beside.as_ref()),
+            }),
         })
     }
 
@@ -161,19 +168,22 @@ impl Plan {
         }
         let stay_channel = format!("{}-stay", subscribe.channel);
         let stay_talk = Talk { channel: Some(&stay_channel), publish: Some(publish), ..talk };
-        let leave = storm::Leave {
-            stay_target: targets(common, &stay_talk)?.0,
-            stay: *stay,
-            newcomers: *newcomers,
+        let stay = Steady {
+            target: targets(common, &stay_talk)?.0,
+            subscribers: *stay,
             rate,
             size: publish.size,
-            duration: duration("--seconds", args.seconds)?,
+            duration: storm::LEAD_IN + duration("--seconds", args.seconds)?,
         };
-        let load = storm::Load { connections: *connections, leave: args.leave.then_some(leave) };
         let then = match args.leave {
-            true => format!(", then all leave, {stay} stay, {newcomers} come, {rate} publish calls a second"),
+            true => format!(
+                ", then all leave, {} stay, {newcomers} come, {rate} publish calls a second",
+                stay.subscribers
+            ),
             false => String::new(),
         };
+        let leave = storm::Leave { stay, newcomers: *newcomers };
+        let load = storm::Load { connections: *connections, leave: args.leave.then_some(leave) };
         Ok(Self {
             server,
             floor,
@@ -186,6 +196,30 @@ impl Plan {
             }),
         })
     }
+}
+
+/// Those beside a fan-out: a small channel, and one that nobody publishes to.
+fn beside_of(
+    common: &CommonArgs,
+    talk: &Talk<'_>,
+    load: &fanout::Load,
+    asking: u32,
+) -> Result<Beside, BenchError> {
+    if load.rate <= 0.0 {
+        return Err(BenchError::Usage("--beside needs a --rate above 0, which says for how long".into()));
+    }
+    let of = |suffix: &str| {
+        let channel = format!("{}-{suffix}", talk.channel.unwrap_or_default());
+        targets(common, &Talk { channel: Some(&channel), ..*talk }).map(|(server, _)| server)
+    };
+    let few = Steady {
+        target: of("few")?,
+        subscribers: BESIDE_FEW,
+        rate: BESIDE_RATE,
+        size: load.size,
+        duration: Duration::from_secs_f64(f64::from(load.count) / load.rate),
+    };
+    Ok(Beside { target: of("beside")?, asking, few })
 }
 
 /// What a profile says to a server.
@@ -250,3 +284,7 @@ const FLOOR: &str = "floor";
 const FANOUT_RATE: f64 = 5.0;
 /// Publish calls a second to those who stay: often enough to see a gap of 50 ms.
 const STORM_RATE: f64 = 100.0;
+/// Subscribers of the small channel beside a fan-out.
+const BESIDE_FEW: u32 = 10;
+/// Publish calls a second to them.
+const BESIDE_RATE: f64 = 100.0;

@@ -1,15 +1,15 @@
 //! How it is going, on standard error: a bar where that is a terminal, else a plain line now and then. Must never know what
 //! is measured.
 
-use std::cell::RefCell;
 use std::io::{Write, stderr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// What is under way, as far as anybody was told.
 #[derive(Debug, Default)]
-pub(super) struct Progress(RefCell<Option<Stage>>);
+pub(super) struct Progress(Mutex<Option<Stage>>);
 
 /// One count on its way to its goal.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Progress {
     /// Shows `done` of `goal`: on a terminal at most ten times a second, elsewhere every few seconds. Another `what` takes
     /// the place of the one before.
     pub(super) fn show(&self, what: &str, done: u64, goal: u64) {
-        let mut shown = self.0.borrow_mut();
+        let mut shown = self.stage();
         if shown.as_ref().is_some_and(|stage| stage.what != what) {
             clear(&mut shown);
         }
@@ -32,7 +32,12 @@ impl Progress {
 
     /// Wipes the bar.
     pub(super) fn clear(&self) {
-        clear(&mut self.0.borrow_mut());
+        clear(&mut self.stage());
+    }
+
+    /// Whoever panicked while it showed something did no harm to the others.
+    fn stage(&self) -> MutexGuard<'_, Option<Stage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,8 +93,7 @@ mod tests {
     #[test]
     fn another_count_begins_anew_and_a_cleared_one_too() {
         let progress = Progress::default();
-        let position =
-            || progress.0.borrow().as_ref().map(|stage| (stage.what.clone(), stage.bar.position()));
+        let position = || progress.stage().as_ref().map(|stage| (stage.what.clone(), stage.bar.position()));
         progress.show("joined", 7, 10);
         progress.show("answered", 2, 10);
         assert_eq!(position(), Some(("answered".to_owned(), 2)));
