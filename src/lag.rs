@@ -234,7 +234,7 @@ mod tests {
         let (mut constant, mut standing) = (Standing::default(), Standing::default());
         lags.note(&mut constant, 7, 1);
         for round in 0..1_000_000 {
-            [100, 5_000, 70, round + 1, 0].map(|bytes| lags.note(&mut standing, 3, bytes));
+            [100, 5_000, 70, round + 1, 0].into_iter().for_each(|bytes| lags.note(&mut standing, 3, bytes));
         }
         assert_eq!((lags.len(), lags.bytes(), lags.largest()), (1, 1, Some(7)));
         let extent = lags.extent();
@@ -245,7 +245,9 @@ mod tests {
     fn the_largest_of_all_sizes_is_known_to_its_power_of_two() {
         let (mut lags, mut standing) = (Lags::default(), Standing::default());
         assert_eq!((lags.largest_bytes_max(), lags.largest()), (0, None));
-        for (bytes, most) in [(1, 1), (2, 3), (3, 3), (4, 7), (1 << 20, (2 << 20) - 1), (usize::MAX, usize::MAX)] {
+        for (bytes, most) in
+            [(1, 1), (2, 3), (3, 3), (4, 7), (1 << 20, (2 << 20) - 1), (usize::MAX, usize::MAX)]
+        {
             lags.note(&mut standing, 0, bytes);
             assert_eq!(lags.largest_bytes_max(), most);
         }

@@ -2,6 +2,7 @@
 
 use super::complaint::Complaint;
 use super::mailbox::Mailbox;
+use super::queued::Queued;
 use super::steering::Steering;
 use crate::hub::ShardId;
 use crate::hub::owned::ShardSet;
@@ -16,6 +17,8 @@ pub struct PostOffice {
     pub shards: Vec<Mailbox<Mail>>,
     /// The control thread's.
     pub control: Mailbox<Report>,
+    /// What waits for clients.
+    pub queued: Queued,
     /// Who has room.
     pub steering: Steering,
     /// What is said about those who found none.
