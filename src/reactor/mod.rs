@@ -237,12 +237,10 @@ impl Reactor {
         if self.note_queued() { Next::Now } else { next }
     }
 
-    /// Tells the node what is queued here, and wakes those who have to make room for it. True when this shard has to.
+    /// Tells the node what is queued here. True when this shard has to make room.
     fn note_queued(&mut self) -> bool {
         let office = self.sender.office();
-        if office.queued.note(self.id, self.shard.queued_bytes()) {
-            office.queued.over_share().for_each(|shard| office.shards[shard].wake());
-        }
+        office.note_queued(self.id, self.shard.queued_bytes());
         self.shard.set_queued_elsewhere(office.queued.elsewhere(self.id));
         self.shard.is_over_total()
     }
