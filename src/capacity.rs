@@ -1,7 +1,7 @@
 //! Leaf: how many connections a host carries, and into how many descriptor tables they go. Arithmetic alone: must
 //! never ask the host itself.
 
-use crate::limits::{CONN_MEMORY_BYTES, REFUSED_MAX, REFUSED_PART, SHARDS_MAX};
+use crate::limits::{CONN_MEMORY_BYTES, QUEUE_TOTAL_BYTES_MAX, REFUSED_MAX, REFUSED_PART, SHARDS_MAX};
 use std::fmt;
 
 /// What was measured of the host. Descriptors are per table, everything else is for all.
@@ -101,6 +101,13 @@ pub fn unasked(shards: usize, host: Host) -> usize {
     // Others on the host open files as well, also between this look and the next.
     let files = host.files - host.files / FILES_SPARED;
     one_table(shards, host).min(files).min(host.memory_bytes / CONN_MEMORY_BYTES)
+}
+
+/// What `--queue-total` is when nobody says: a part of the memory, in whole MiB.
+#[must_use]
+pub fn queue_total_bytes(host: Host) -> usize {
+    let part = host.memory_bytes / QUEUE_TOTAL_PART;
+    (part - part % MIB).clamp(MIB, QUEUE_TOTAL_BYTES_MAX)
 }
 
 /// Connections that one table carries for all shards.
@@ -204,6 +211,8 @@ fn needed(wanted: usize, shards: usize, host: Host) -> usize {
 const EVENNESS: usize = 20;
 /// A limit is told as a multiple of this.
 const LIMIT_STEP: usize = 64;
+/// One part in this many of the memory may be queued to connections.
+const QUEUE_TOTAL_PART: usize = 4;
 const MIB: usize = 1024 * 1024;
 /// One part in this many of the files that the host still allows is left to others when nobody asked for a number.
 const FILES_SPARED: usize = 16;
@@ -224,6 +233,13 @@ mod tests {
         files_max: usize::MAX,
         memory_bytes: 24 << 30,
     };
+
+    #[test]
+    fn a_quarter_of_the_memory_may_be_queued_and_a_host_that_does_not_say_has_enough() {
+        let queued = |memory_bytes| queue_total_bytes(Host { memory_bytes, ..HOST });
+        assert_eq!([queued((24 << 30) + 5), queued(512 << 20)], [6 << 30, 128 << 20]);
+        assert_eq!([queued(1), queued(usize::MAX)], [MIB, QUEUE_TOTAL_BYTES_MAX]);
+    }
 
     #[test]
     fn what_nobody_asked_for_always_fits_into_one_table() {

@@ -131,6 +131,38 @@ impl Disconnect {
     }
 }
 
+/// Which bound of what waits for clients a slow consumer was over when it was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// That of one connection, which holds at once.
+    Hard,
+    /// That of one connection, which may be exceeded for a time.
+    Soft,
+    /// That of all connections together.
+    Total,
+}
+
+impl Bound {
+    /// All variants, for metrics.
+    pub const ALL: [Self; 3] = [Self::Hard, Self::Soft, Self::Total];
+
+    /// The value of the `bound` label in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+            Self::Total => "total",
+        }
+    }
+
+    /// The place in [`Bound::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +173,9 @@ mod tests {
             assert_eq!(disconnect.index(), index);
             let same = Disconnect::ALL.iter().filter(|other| other.label() == disconnect.label());
             assert_eq!(same.count(), 1, "{disconnect:?}");
+        }
+        for (index, bound) in Bound::ALL.into_iter().enumerate() {
+            assert_eq!(bound.index(), index);
         }
     }
 }

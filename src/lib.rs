@@ -11,6 +11,7 @@ pub mod control;
 pub mod dialect;
 pub mod disconnect;
 pub mod hub;
+pub mod lag;
 pub mod limits;
 pub mod metrics;
 pub mod node;

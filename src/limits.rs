@@ -161,6 +161,15 @@ pub const REPLAY_PAGE_BYTES_MAX: usize = 32 * 1024;
 /// Pages of missed publications that are fetched in one turn.
 pub const REPLAY_BUDGET_PAGES: usize = 32;
 
+/// Bytes that `--queue-total` may ask for.
+pub const QUEUE_TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024 * 1024 * 1024;
+/// What a piece of a queue weighs beside its bytes: its slot and another one that may be empty (32 each), and what the
+/// allocator or the counts of shared bytes add (16).
+pub const QUEUE_CHUNK_BYTES: usize = 80;
+/// Lags that one shard acts on in one turn while the node has more queued than it may: each takes up to some ten
+/// microseconds, most of it for the pieces that are let go and the channels that are left.
+pub const CUT_BUDGET: usize = 64;
+
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -178,6 +187,9 @@ pub struct Limits {
     pub queue_soft_for_ms: u64,
     /// Bytes queued to one connection before it is cut at once.
     pub queue_hard_bytes: usize,
+    /// Bytes queued to all connections of the node, with [`QUEUE_CHUNK_BYTES`] for each piece; over it, the largest lags are
+    /// cut first.
+    pub queue_total_bytes: usize,
     /// Time to complete the upgrade, in milliseconds.
     pub handshake_timeout_ms: u64,
     /// Silence after which a ping is sent, in milliseconds.
@@ -214,6 +226,7 @@ impl Default for Limits {
             queue_soft_bytes: 64 * 1024,
             queue_soft_for_ms: 10_000,
             queue_hard_bytes: 256 * 1024,
+            queue_total_bytes: QUEUE_TOTAL_BYTES_MAX,
             handshake_timeout_ms: 10_000,
             ping_interval_ms: 25_000,
             idle_timeout_ms: 60_000,

@@ -10,6 +10,7 @@ use crate::reactor::acceptor::Acceptor;
 use crate::reactor::clock::Clock;
 use crate::reactor::mailbox::Mailbox;
 use crate::reactor::post_office::PostOffice;
+use crate::reactor::queued::Queued;
 use crate::reactor::reserve::Reserve;
 use crate::reactor::steering::Steering;
 use crate::reactor::{self, Entrance, Reactor};
@@ -76,7 +77,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     let public_address = local(&public[0], "--listen")?;
     let clock = Clock::start();
     let names = Names::new(random());
-    let (office, control_poll, polls) = open_office(plan)?;
+    let (office, control_poll, polls) = open_office(plan, config.queue_total_bytes)?;
     let template = template(&config, plan, origins, names);
     let mut reactors = Vec::with_capacity(plan.shards);
     // One for each descriptor table. The control thread's is that of all where no shard has its own.
@@ -90,6 +91,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     }
     let settings = control::Settings {
         connections_max: plan.conns_max,
+        queued_bytes_max: config.queue_total_bytes,
         drain_over: config.drain_over,
         names,
         ipv6: public_address.is_ipv6(),
@@ -166,7 +168,10 @@ fn local(listener: &TcpListener, option: &'static str) -> Result<SocketAddr, Nod
 }
 
 /// All polls and mailboxes, made before any thread: every thread can then wake every other.
-fn open_office(plan: Plan) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeError> {
+fn open_office(
+    plan: Plan,
+    queue_total_bytes: usize,
+) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeError> {
     let shards = plan.shards;
     let open = || -> io::Result<_> {
         let control_poll = Poll::new()?;
@@ -174,6 +179,7 @@ fn open_office(plan: Plan) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeErr
         let mut office = PostOffice {
             shards: Vec::with_capacity(shards),
             control,
+            queued: Queued::new(shards, queue_total_bytes),
             steering: Steering::new(shards as u16, plan.conns_max),
             complaint: Arc::default(),
         };

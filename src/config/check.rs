@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::units::{Size, Span};
 use crate::limits::{
     CONNECTIONS_MAX, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, MESSAGE_BYTES_MAX, NODE_NAME_BYTES_MAX,
-    QUEUE_BYTES_MAX, SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX, TIMEOUT_MS_MAX,
+    QUEUE_BYTES_MAX, QUEUE_TOTAL_BYTES_MAX, SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX, TIMEOUT_MS_MAX,
 };
 
 /// Everything about `options` that cannot be run with; `settings` says where each value came from.
@@ -42,6 +42,7 @@ impl Check<'_> {
         self.within("max_message", options.max_message, size(1), size(MESSAGE_BYTES_MAX));
         self.within("queue_soft", options.queue_soft, size(1), size(QUEUE_BYTES_MAX));
         self.within("queue_hard", options.queue_hard, size(1), size(QUEUE_BYTES_MAX));
+        self.within("queue_total", options.queue_total, size(1), size(QUEUE_TOTAL_BYTES_MAX));
         self.within("history_bytes", options.history_bytes, size(0), size(HISTORY_BYTES_MAX));
         let buffer = (size(1024), size(SOCKET_BUFFER_BYTES_MAX));
         self.within("send_buffer", options.send_buffer, buffer.0, buffer.1);
@@ -73,6 +74,10 @@ impl Check<'_> {
         }
         if options.queue_soft > options.queue_hard {
             self.at_odds("queue_soft", "must not be larger than", "queue_hard", "it would never be reached");
+        }
+        if options.queue_total < options.queue_hard {
+            let why = "one client's queue alone would be over it";
+            self.at_odds("queue_total", "must not be smaller than", "queue_hard", why);
         }
         if options.max_message > options.queue_hard {
             let why = "a message that large, passed on, would cut every client that it has to wait for";

@@ -58,6 +58,9 @@ pub struct Config {
     pub queue_soft_for: Duration,
     /// Bytes waiting for a client at which it is cut.
     pub queue_hard_bytes: usize,
+    /// Bytes that may wait for all clients together; over it, the largest lags are cut first. At least
+    /// [`Config::queue_hard_bytes`].
+    pub queue_total_bytes: usize,
     /// Origins that may connect, in browsers' spelling, or `*`; none means the same origin only.
     pub origins: Vec<String>,
     /// Time to complete the upgrade.
@@ -112,6 +115,7 @@ impl Config {
             queue_soft_bytes: self.queue_soft_bytes,
             queue_soft_for_ms: millis(self.queue_soft_for),
             queue_hard_bytes: self.queue_hard_bytes,
+            queue_total_bytes: self.queue_total_bytes,
             handshake_timeout_ms: millis(self.handshake_timeout),
             ping_interval_ms: millis(self.ping_interval),
             idle_timeout_ms: millis(self.idle_timeout),
@@ -132,6 +136,7 @@ impl Config {
             queue_soft_bytes: bytes(options.queue_soft),
             queue_soft_for: options.queue_soft_for.duration(),
             queue_hard_bytes: bytes(options.queue_hard),
+            queue_total_bytes: bytes(options.queue_total),
             origins: options.origin.iter().map(ToString::to_string).collect(),
             handshake_timeout: options.handshake_timeout.duration(),
             ping_interval: options.ping_interval.duration(),

@@ -94,6 +94,11 @@ pub struct Options {
     #[arg(long, value_name = "SIZE")]
     pub queue_hard: Size,
 
+    /// Bytes waiting for all clients together above which those with most are cut with 4003, largest first; bytes that
+    /// several wait for count for each of them (default: a quarter of the memory of the host, or of its control group)
+    #[arg(long, value_name = "SIZE", hide_default_value = true)]
+    pub queue_total: Size,
+
     /// Origin whose pages may connect, as scheme://host:port, or * for all; may be repeated, or a list with commas
     /// (default: the origin that the node is reached at)
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
@@ -182,6 +187,7 @@ impl Options {
             queue_soft: Size::from_bytes(limits.queue_soft_bytes as u64),
             queue_soft_for: Span::from_millis(limits.queue_soft_for_ms),
             queue_hard: Size::from_bytes(limits.queue_hard_bytes as u64),
+            queue_total: Size::from_bytes(capacity::queue_total_bytes(host.room) as u64),
             origin: Vec::new(),
             handshake_timeout: Span::from_millis(limits.handshake_timeout_ms),
             ping_interval: Span::from_millis(limits.ping_interval_ms),

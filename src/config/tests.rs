@@ -91,12 +91,12 @@ fn defaults_come_from_the_host_and_the_limits() {
     let expected = (6, capacity::one_table(6, room), "edge-1");
     assert_eq!((config.shards, config.max_connections, config.node.as_str()), expected);
     assert_eq!(config.limits(usize::MAX), Limits::default());
-    let room = capacity::Host { descriptors: usize::MAX, ..room };
+    let room = capacity::Host { descriptors: usize::MAX, memory_bytes: 16 << 40, ..room };
     let many = Host { cores: 1_000, room, ..host };
     let config = Config::load([], [], &many, |_| Ok(String::new())).unwrap();
     assert_eq!(
-        (config.shards, config.max_connections),
-        (crate::limits::SHARDS_MAX, crate::limits::CONNECTIONS_MAX)
+        (config.shards, config.max_connections, config.queue_total_bytes),
+        (crate::limits::SHARDS_MAX, crate::limits::CONNECTIONS_MAX, 4 << 40)
     );
 }
 
@@ -116,6 +116,7 @@ fn as_many_connections_as_the_host_carries_follows_from_the_shards_unless_somebo
 #[test]
 fn every_bound_reaches_the_shards_in_its_unit() {
     let file = "max_message = 1000\nqueue_soft = \"2KiB\"\nqueue_soft_for = \"3s\"\nqueue_hard = 4096\n\
+                queue_total = \"9KiB\"\n\
                 handshake_timeout = \"5s\"\nping_interval = \"6ms\"\nidle_timeout = \"7m\"\n\
                 history_bytes = \"8MiB\"";
     let limits = load_from(&[], &[], file).unwrap().config.limits(5);
@@ -124,6 +125,7 @@ fn every_bound_reaches_the_shards_in_its_unit() {
         queue_soft_bytes: 2048,
         queue_soft_for_ms: 3_000,
         queue_hard_bytes: 4096,
+        queue_total_bytes: 9 * 1024,
         handshake_timeout_ms: 5_000,
         ping_interval_ms: 6,
         idle_timeout_ms: 420_000,
@@ -358,12 +360,24 @@ fn values_that_do_not_go_together_are_refused_with_both_and_their_places() {
 }
 
 #[test]
+fn what_may_wait_for_one_client_must_fit_into_what_may_wait_for_all() {
+    let text = complaint(&["--queue-hard", "1MiB"], &[("ROOST_QUEUE_TOTAL", "512KiB")], "");
+    let refused = "ROOST_QUEUE_TOTAL=512KiB: must not be smaller than `--queue-hard 1MiB`: ";
+    assert!(text.starts_with(refused), "{text}");
+}
+
+#[test]
 fn values_that_just_go_together_are_taken() {
-    let file = "max_message = 1000\nqueue_soft = 1000\nqueue_hard = 1000\nping_interval = \"999ms\"\nidle_timeout = \"1s\"";
+    let file = "max_message = 1000\nqueue_soft = 1000\nqueue_hard = 1000\nqueue_total = 1000\nping_interval = \"999ms\"\nidle_timeout = \"1s\"";
     let config = load_from(&[], &[], file).unwrap().config;
     assert_eq!(
-        (config.message_bytes_max, config.queue_soft_bytes, config.queue_hard_bytes),
-        (1000, 1000, 1000)
+        [
+            config.message_bytes_max,
+            config.queue_soft_bytes,
+            config.queue_hard_bytes,
+            config.queue_total_bytes
+        ],
+        [1000; 4]
     );
 }
 

@@ -4,6 +4,7 @@
 use super::out_queue::OutQueue;
 use super::replays::Replays;
 use crate::clock::Tick;
+use crate::lag::Standing;
 use crate::proto::decoder::Decoder;
 use crate::proto::http::HeadScanner;
 
@@ -16,8 +17,10 @@ pub struct Active {
     pub scanner: HeadScanner,
     /// The frame or message in progress.
     pub decoder: Decoder,
-    /// What could not be written yet.
-    pub out: OutQueue,
+    /// What could not be written yet. [`super::Conn::change_queue`] is the door to it.
+    pub(super) out: OutQueue,
+    /// Where the shard finds what it weighs.
+    pub(super) standing: Standing,
     /// Since when the queue is over its soft bound.
     pub over_soft_since: Option<Tick>,
     /// What it missed and still has to get.
@@ -27,6 +30,12 @@ pub struct Active {
 }
 
 impl Active {
+    /// What could not be written yet.
+    #[must_use]
+    pub fn out(&self) -> &OutQueue {
+        &self.out
+    }
+
     /// Nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -10,8 +10,10 @@ pub mod socket;
 pub mod subscriptions;
 
 use crate::clock::{Now, Tick};
+use crate::lag::Lags;
 use crate::metrics::heap::slot_bytes;
 use active::Active;
+use out_queue::OutQueue;
 use rate::Rate;
 use subscriptions::Subscriptions;
 
@@ -110,6 +112,27 @@ impl<S> Conn<S> {
         self.active.get_or_insert_with(Box::default)
     }
 
+    /// Changes the queue. This is the only door to it, so that what a shard's connections have queued together is known at
+    /// all times: `lags` is the shard's, `slot` the connection's own.
+    pub fn change_queue<T>(
+        &mut self,
+        lags: &mut Lags,
+        slot: u32,
+        change: impl FnOnce(&mut OutQueue, &mut S) -> T,
+    ) -> T {
+        let Active { out, standing, .. } = &mut **self.active.get_or_insert_with(Box::default);
+        let outcome = change(out, &mut self.socket);
+        lags.note(standing, slot, out.weight());
+        outcome
+    }
+
+    /// Throws the box away, whatever is in it.
+    pub fn deactivate(&mut self, lags: &mut Lags, slot: u32) {
+        if let Some(mut active) = self.active.take() {
+            lags.note(&mut active.standing, slot, 0);
+        }
+    }
+
     /// Gives the box back when nothing in it is needed any more.
     pub fn settle(&mut self) {
         if self.active.as_ref().is_some_and(|active| active.is_idle()) {
@@ -136,12 +159,22 @@ mod tests {
 
     #[test]
     fn an_idle_connection_gives_its_box_back() {
-        let mut conn = Conn::new((), 1, Now::default());
-        conn.activate().out.push_owned(b"x".to_vec());
+        let (mut conn, mut lags) = (Conn::new((), 1, Now::default()), Lags::default());
+        conn.change_queue(&mut lags, 7, |out, _| out.push_owned(b"x".to_vec()));
         conn.settle();
         assert_eq!(conn.queued_bytes(), 1);
-        conn.activate().out = out_queue::OutQueue::default();
+        conn.change_queue(&mut lags, 7, |out, _| *out = OutQueue::default());
         conn.settle();
         assert!(conn.active.is_none());
+    }
+
+    #[test]
+    fn what_is_queued_is_known_until_the_box_is_thrown_away() {
+        let (mut conn, mut lags) = (Conn::new((), 1, Now::default()), Lags::default());
+        conn.change_queue(&mut lags, 7, |out, _| out.push_owned(b"four".to_vec()));
+        let weight = conn.active.as_ref().map(|active| active.out().weight());
+        assert_eq!((lags.largest(), Some(lags.bytes())), (Some(7), weight));
+        conn.deactivate(&mut lags, 7);
+        assert_eq!((lags.len(), lags.bytes()), (0, 0));
     }
 }

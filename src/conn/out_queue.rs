@@ -2,7 +2,7 @@
 //! Must never copy a publication, and never drop or reorder part of a frame.
 
 use super::socket::Socket;
-use crate::limits::WRITE_CHUNKS_MAX;
+use crate::limits::{QUEUE_CHUNK_BYTES, WRITE_CHUNKS_MAX};
 use crate::metrics::heap::share_bytes;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -58,6 +58,13 @@ impl OutQueue {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What it weighs against the node's budget: its bytes, shared ones as if they were its own, and a little for each
+    /// piece.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes + self.chunks.len() * QUEUE_CHUNK_BYTES
     }
 
     /// Pieces that wait.
@@ -124,6 +131,7 @@ impl OutQueue {
         self.pong = None;
         let kept = self.chunks.front().is_some_and(|chunk| chunk.start > 0 || chunk.is_http());
         self.chunks.truncate(usize::from(kept));
+        self.chunks.shrink_to(SLOTS_MIN);
         self.bytes = self.chunks.front().map_or(0, |chunk| chunk.rest().len());
     }
 
@@ -164,17 +172,28 @@ impl OutQueue {
             let rest = front.rest().len();
             if written < rest {
                 front.start += written;
-                return;
+                break;
             }
             written -= rest;
             self.chunks.pop_front();
             self.written += 1;
+        }
+        self.give_back();
+    }
+
+    /// Keeps no room for very many pieces when there are few.
+    fn give_back(&mut self) {
+        let (len, capacity) = (self.chunks.len(), self.chunks.capacity());
+        if capacity > SLOTS_MIN && len < capacity / 4 {
+            self.chunks.shrink_to(len * 2);
         }
     }
 }
 
 /// Owned bytes are joined up to this size: many small answers make one chunk, a large one is not copied again.
 const JOIN_BYTES_MAX: usize = 4096;
+/// Room for so many pieces is kept for as long as any wait.
+const SLOTS_MIN: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -248,6 +267,27 @@ mod tests {
         let chunks = queues.iter().map(|queue| queue.chunks.capacity() * size_of::<Chunk>()).sum::<usize>();
         let bytes = queues.iter().map(OutQueue::heap_bytes).sum::<usize>();
         assert_eq!(bytes, chunks + 50 + 1000 + 16);
+    }
+
+    #[test]
+    fn a_long_queue_that_was_written_or_cut_keeps_no_room_for_what_it_was() {
+        for cut in [false, true] {
+            let mut queue = OutQueue::default();
+            (0..1000).for_each(|_| queue.push_shared(Arc::from(&b"piece"[..]), 0));
+            assert_eq!(queue.weight(), 1000 * (5 + QUEUE_CHUNK_BYTES));
+            let mut socket = Narrow { taken: Vec::new(), room: 1, full: false };
+            queue.flush(&mut socket).unwrap();
+            if cut {
+                queue.truncate_to_frame_begun();
+            } else {
+                while queue.len() > 1 {
+                    queue.flush(&mut socket).unwrap();
+                }
+            }
+            assert_eq!(queue.len(), 1);
+            assert!(queue.chunks.capacity() <= 2 * SLOTS_MIN, "{}", queue.chunks.capacity());
+            assert!(queue.weight() < 5 + QUEUE_CHUNK_BYTES + 1);
+        }
     }
 
     #[test]

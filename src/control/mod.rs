@@ -45,6 +45,8 @@ const SWEEP_MS: u64 = 250;
 pub struct Settings {
     /// Connections that the node may hold, for `/metrics`.
     pub connections_max: usize,
+    /// Bytes that may be queued to all connections, for `/metrics`.
+    pub queued_bytes_max: usize,
     /// How long clients have to leave after a signal.
     pub drain_over: Duration,
     /// Says who owns a channel.
@@ -336,9 +338,13 @@ impl Control {
     }
 
     fn metrics(&self, shards: Vec<Option<Box<crate::metrics::Counters>>>) -> Reply {
-        let connections_max = self.settings.connections_max as u64;
-        let snapshot =
-            Snapshot { shards, connections_max, api_requests: self.requests, ready: !self.draining };
+        let snapshot = Snapshot {
+            shards,
+            connections_max: self.settings.connections_max as u64,
+            queued_bytes_max: self.settings.queued_bytes_max as u64,
+            api_requests: self.requests,
+            ready: !self.draining,
+        };
         let body = text::render(snapshot).into_bytes();
         Reply { status: 200, content_type: text::CONTENT_TYPE, body, header: None }
     }

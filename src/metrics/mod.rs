@@ -4,7 +4,7 @@ pub mod heap;
 pub mod memory;
 pub mod text;
 
-use crate::disconnect::Disconnect;
+use crate::disconnect::{Bound, Disconnect};
 
 /// One shard's counters. All but the gauges only ever rise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Counters {
     pub passes: u64,
     /// Publications of those walks: more than one of a batch share a write.
     pub pass_publications: u64,
+    /// Those walks by how many publications they carried: up to 1, 2, 4 and so on up to 1,024, and more.
+    pub pass_sizes: [u64; PASS_SIZES],
     /// Writes that did not take everything, so that a queue began.
     pub short_writes: u64,
     /// Pings sent.
@@ -49,8 +51,16 @@ pub struct Counters {
     pub turns: u64,
     /// Ends by reason, in the order of [`Disconnect::ALL`].
     pub disconnects: [u64; Disconnect::ALL.len()],
+    /// Slow consumers cut, by the bound that they were over, in the order of [`Bound::ALL`].
+    pub slow_consumers: [u64; Bound::ALL.len()],
     /// Gauge: connections.
     pub connections: u64,
+    /// Gauge: weight of what is queued to connections, in bytes; see [`crate::conn::out_queue::OutQueue::weight`].
+    pub queued_bytes: u64,
+    /// Gauge: connections that have something queued.
+    pub queues: u64,
+    /// Gauge: what the largest of those queues weighs at most, in bytes: the next power of two, less one.
+    pub queue_largest_bytes: u64,
     /// Gauge: subscriptions.
     pub subscriptions: u64,
     /// Gauge: channels followed here.
@@ -61,4 +71,33 @@ pub struct Counters {
     pub history_bytes: u64,
     /// Gauge: publications kept here.
     pub history_publications: u64,
+}
+
+impl Counters {
+    /// Counts a walk over a subscriber list that carried so many publications.
+    pub fn count_pass(&mut self, publications: usize) {
+        self.passes += 1;
+        self.pass_publications += publications as u64;
+        let size = publications.max(1).next_power_of_two().ilog2() as usize;
+        self.pass_sizes[size.min(PASS_SIZES - 1)] += 1;
+    }
+}
+
+/// Sizes of walks that are told apart: eleven powers of two, and beyond.
+pub const PASS_SIZES: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_counts_where_its_size_is_the_most_that_fits() {
+        let mut counters = Counters::default();
+        [1, 2, 3, 4, 5, 1024, 1025, 70_000].into_iter().for_each(|size| counters.count_pass(size));
+        assert_eq!(counters.pass_sizes, [1, 1, 2, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(
+            (counters.passes, counters.pass_publications),
+            (8, 1 + 2 + 3 + 4 + 5 + 1024 + 1025 + 70_000)
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! The counters as OpenMetrics text, which Prometheus scrapes. Must never know how they were gathered.
 
-use super::Counters;
-use crate::disconnect::Disconnect;
+use super::{Counters, PASS_SIZES};
+use crate::disconnect::{Bound, Disconnect};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub shards: Vec<Option<Box<Counters>>>,
     /// Connections that the node may hold.
     pub connections_max: u64,
+    /// Bytes that may be queued to all connections.
+    pub queued_bytes_max: u64,
     /// Calls to the API by now.
     pub api_requests: u64,
     /// Whether the node takes connections.
@@ -64,6 +66,15 @@ const COUNTERS: &[Family] = &[
 /// Gauges of each shard.
 const GAUGES: &[Family] = &[
     Family("roost_connections", "Connections", |c| c.connections),
+    Family(
+        "roost_queued_bytes",
+        "Weight of what is queued to connections; bytes that several wait for count for each of them",
+        |c| c.queued_bytes,
+    ),
+    Family("roost_queues", "Connections that have something queued", |c| c.queues),
+    Family("roost_queue_largest_bytes", "Weight of the largest queue, rounded up to a power of two", |c| {
+        c.queue_largest_bytes
+    }),
     Family("roost_subscriptions", "Subscriptions", |c| c.subscriptions),
     Family("roost_channels", "Channels that connections follow", |c| c.channels),
     Family("roost_channels_owned", "Channels numbered", |c| c.channels_owned),
@@ -96,6 +107,8 @@ impl Collector for Snapshot {
         for Family(name, help, read) in GAUGES {
             self.encode_by_shard(&mut encoder, name, help, read)?;
         }
+        self.encode_pass_sizes(&mut encoder)?;
+        self.encode_slow_consumers(&mut encoder)?;
         self.encode_disconnects(&mut encoder)
     }
 }
@@ -108,6 +121,8 @@ impl Snapshot {
         family.encode_family(&build)?.encode_gauge(&1u64)?;
         gauge(encoder, "roost_ready", "Whether the node takes connections", u64::from(self.ready))?;
         gauge(encoder, "roost_connections_max", "Connections it may hold", self.connections_max)?;
+        let help = "Weight of what may be queued to all connections";
+        gauge(encoder, "roost_queued_bytes_max", help, self.queued_bytes_max)?;
         counter(encoder, "roost_api_requests", "Calls to the API", self.api_requests)?;
         let mut family = encoder.encode_descriptor(
             "roost_shard_up",
@@ -135,6 +150,35 @@ impl Snapshot {
             if let Some(counters) = counters {
                 family.encode_family(&[("shard", shard.to_string())])?.encode_gauge(&read(counters))?;
             }
+        }
+        Ok(())
+    }
+
+    fn encode_pass_sizes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let sum = |read: fn(&Counters) -> u64| -> u64 {
+            self.shards.iter().flatten().map(|counters| read(counters)).sum()
+        };
+        let buckets: Vec<(f64, u64)> = (0..PASS_SIZES)
+            .map(|size| {
+                let most = if size + 1 < PASS_SIZES { f64::from(1u32 << size) } else { f64::INFINITY };
+                (most, self.shards.iter().flatten().map(|counters| counters.pass_sizes[size]).sum())
+            })
+            .collect();
+        let (publications, passes) = (sum(|c| c.pass_publications) as f64, sum(|c| c.passes));
+        let help = "Publications that a walk over a subscriber list carried";
+        let mut family = encoder.encode_descriptor("roost_pass_size", help, None, MetricType::Histogram)?;
+        family.encode_histogram::<NoLabelSet>(publications, passes, &buckets, None)
+    }
+
+    fn encode_slow_consumers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Slow consumers cut, by the bound that they were over: of one connection, of one for a time, of all";
+        let mut family =
+            encoder.encode_descriptor("roost_slow_consumers", help, None, MetricType::Counter)?;
+        for bound in Bound::ALL {
+            let sum: u64 =
+                self.shards.iter().flatten().map(|counters| counters.slow_consumers[bound.index()]).sum();
+            let labels = [("bound", bound.label())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&sum, None)?;
         }
         Ok(())
     }
@@ -169,13 +213,29 @@ mod tests {
     fn shards_are_summed_and_a_silent_one_is_named() {
         let mut counters = Counters { accepted: 3, connections: 2, ..Counters::default() };
         counters.disconnects[Disconnect::SlowConsumer.index()] = 4;
+        counters.slow_consumers[Bound::Total.index()] = 3;
+        [1, 3, 5000].into_iter().for_each(|size| counters.count_pass(size));
         let shards = vec![Some(Box::new(counters.clone())), None, Some(Box::new(counters))];
-        let text = render(Snapshot { shards, connections_max: 9, api_requests: 1, ready: true });
+        let text = render(Snapshot {
+            shards,
+            connections_max: 9,
+            queued_bytes_max: 7,
+            api_requests: 1,
+            ready: true,
+        });
         for line in [
             "roost_accepts_total 6",
             "roost_connections{shard=\"2\"} 2",
             "roost_shard_up{shard=\"1\"} 0",
             "roost_connections_max 9",
+            "roost_queued_bytes_max 7",
+            "roost_slow_consumers_total{bound=\"total\"} 6",
+            "roost_pass_size_bucket{le=\"1.0\"} 2",
+            "roost_pass_size_bucket{le=\"4.0\"} 4",
+            "roost_pass_size_bucket{le=\"1024.0\"} 4",
+            "roost_pass_size_bucket{le=\"+Inf\"} 6",
+            "roost_pass_size_sum 10008.0",
+            "roost_pass_size_count 6",
             "roost_disconnects_total{reason=\"slow_consumer\",code=\"4003\"} 8",
             "# EOF",
         ] {

@@ -31,7 +31,14 @@ impl<T> Mailbox<T> {
         queue.append(batch);
         drop(queue);
         // Whoever found mail waiting knows that a wake is on its way: the receiver takes all at once.
-        if asleep && let Err(error) = self.waker.wake() {
+        if asleep {
+            self.wake();
+        }
+    }
+
+    /// Wakes the receiver, mail or none.
+    pub fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "a shard cannot be woken");
         }
     }
@@ -85,5 +92,8 @@ mod tests {
         mailbox.send(&mut Vec::new(), 0);
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         assert!(events.is_empty(), "nothing sent wakes nobody");
+        mailbox.wake();
+        poll.poll(&mut events, None).unwrap();
+        assert_eq!(events.iter().count(), 1);
     }
 }

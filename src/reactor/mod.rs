@@ -7,6 +7,7 @@ pub mod complaint;
 pub mod listener;
 pub mod mailbox;
 pub mod post_office;
+pub mod queued;
 pub mod refused;
 pub mod reserve;
 pub mod steering;
@@ -225,6 +226,7 @@ impl Reactor {
 
     fn turn(&mut self, now: Now) -> Next {
         self.shard.set_congested(self.sender.office().congested());
+        self.shard.set_queued_elsewhere(self.sender.office().queued.elsewhere(self.id));
         self.accept(now);
         let next = self.shard.turn(now);
         self.recount();
@@ -232,7 +234,15 @@ impl Reactor {
             self.sender.sort(parcel);
         }
         self.sender.send();
-        next
+        if self.note_queued() { Next::Now } else { next }
+    }
+
+    /// Tells the node what is queued here. True when this shard has to make room.
+    fn note_queued(&mut self) -> bool {
+        let office = self.sender.office();
+        office.note_queued(self.id, self.shard.queued_bytes());
+        self.shard.set_queued_elsewhere(office.queued.elsewhere(self.id));
+        self.shard.is_over_total()
     }
 
     fn accept(&mut self, now: Now) {

@@ -2,6 +2,7 @@
 
 use super::complaint::Complaint;
 use super::mailbox::Mailbox;
+use super::queued::Queued;
 use super::steering::Steering;
 use crate::hub::ShardId;
 use crate::hub::owned::ShardSet;
@@ -16,6 +17,8 @@ pub struct PostOffice {
     pub shards: Vec<Mailbox<Mail>>,
     /// The control thread's.
     pub control: Mailbox<Report>,
+    /// What waits for clients.
+    pub queued: Queued,
     /// Who has room.
     pub steering: Steering,
     /// What is said about those who found none.
@@ -41,6 +44,13 @@ impl PostOffice {
             }
         }
         congested
+    }
+
+    /// Notes what a shard has queued. Whoever has to make room because of that may be asleep, and is woken.
+    pub fn note_queued(&self, shard: ShardId, bytes: usize) {
+        if self.queued.note(shard, bytes) {
+            self.queued.over_share().for_each(|shard| self.shards[shard].wake());
+        }
     }
 }
 
@@ -90,5 +100,40 @@ impl Sender {
     pub fn give_back(&mut self) {
         self.outgoing.iter_mut().for_each(|(pile, _)| pile.shrink_to_fit());
         self.reports.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll, Token, Waker};
+    use std::time::Duration;
+
+    #[test]
+    fn who_takes_the_node_over_its_budget_wakes_those_who_have_more_than_their_share() {
+        let mut polls: Vec<Poll> = (0..4).map(|_| Poll::new().unwrap()).collect();
+        let waker = |poll: &Poll| Waker::new(poll.registry(), Token(7)).unwrap();
+        let office = PostOffice {
+            shards: polls[..3].iter().map(|poll| Mailbox::new(waker(poll))).collect(),
+            control: Mailbox::new(waker(&polls[3])),
+            queued: Queued::new(3, 300),
+            steering: Steering::new(3, 10),
+            complaint: Arc::default(),
+        };
+        let mut events = Events::with_capacity(8);
+        let mut woken = || {
+            let mut wakes = |poll: &mut Poll| {
+                poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+                !events.is_empty()
+            };
+            polls.iter_mut().map(&mut wakes).collect::<Vec<bool>>()
+        };
+        office.note_queued(ShardId(0), 200);
+        office.note_queued(ShardId(1), 100);
+        assert_eq!(woken(), [false; 4], "all that may be queued is");
+        office.note_queued(ShardId(2), 1);
+        assert_eq!(woken(), [true, false, false, false]);
+        office.note_queued(ShardId(1), 150);
+        assert_eq!(woken(), [false; 4], "who has too much and is awake knows it");
     }
 }

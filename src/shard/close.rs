@@ -5,7 +5,7 @@ use super::Shard;
 use crate::clock::Now;
 use crate::conn::Phase;
 use crate::conn::socket::Socket;
-use crate::disconnect::Disconnect;
+use crate::disconnect::{Bound, Disconnect};
 use crate::limits::FREE_BUDGET;
 use crate::proto::frame::put_close;
 use crate::proto::http::{Refusal, put_refusal};
@@ -40,14 +40,15 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Ends a connection that does not read: what waits for it is thrown away, but for a frame already begun.
-    pub(super) fn cut_slow(&mut self, now: Now, slot: u32) {
-        let conn = &mut self.conns[slot];
-        if let Some(active) = &mut conn.active {
-            active.out.truncate_to_frame_begun();
-            let mut frame = Vec::new();
-            put_close(&mut frame, Disconnect::SlowConsumer.code(), Disconnect::SlowConsumer.reason());
-            active.out.push_owned(frame);
-        }
+    /// `bound` is the one that it was over.
+    pub(super) fn cut_slow(&mut self, now: Now, slot: u32, bound: Bound) {
+        self.counters.slow_consumers[bound.index()] += 1;
+        let mut frame = Vec::new();
+        put_close(&mut frame, Disconnect::SlowConsumer.code(), Disconnect::SlowConsumer.reason());
+        self.conns.change_queue(slot, |out, _| {
+            out.truncate_to_frame_begun();
+            out.push_owned(frame);
+        });
         self.linger(now, slot, Disconnect::SlowConsumer);
     }
 
@@ -71,7 +72,7 @@ impl<S: Socket> Shard<S> {
         let conn = &mut self.conns[slot];
         if conn.phase != Phase::Dead {
             conn.phase = Phase::Dead;
-            conn.active = None;
+            self.conns.deactivate(slot);
             self.dead.push(slot);
         }
     }

@@ -2,6 +2,8 @@
 
 use crate::clock::Now;
 use crate::conn::Conn;
+use crate::conn::out_queue::OutQueue;
+use crate::lag::Lags;
 use crate::metrics::heap::Extent;
 use crate::table::Table;
 use std::ops::{Index, IndexMut};
@@ -34,6 +36,8 @@ impl Token {
 pub struct ConnTable<S> {
     table: Table<Conn<S>>,
     generation: u32,
+    /// What they have queued.
+    lags: Lags,
 }
 
 impl<S> Default for ConnTable<S> {
@@ -46,7 +50,7 @@ impl<S> ConnTable<S> {
     /// An empty table; takes no memory.
     #[must_use]
     pub fn new() -> Self {
-        Self { table: Table::default(), generation: 0 }
+        Self { table: Table::default(), generation: 0, lags: Lags::default() }
     }
 
     /// How many connections there are.
@@ -89,8 +93,25 @@ impl<S> ConnTable<S> {
         self.table.get(slot)
     }
 
+    /// What they have queued, each by its slot, and all together.
+    #[must_use]
+    pub fn lags(&self) -> &Lags {
+        &self.lags
+    }
+
+    /// Changes a connection's queue; see [`Conn::change_queue`].
+    pub fn change_queue<T>(&mut self, slot: u32, change: impl FnOnce(&mut OutQueue, &mut S) -> T) -> T {
+        self.table[slot].change_queue(&mut self.lags, slot, change)
+    }
+
+    /// Throws a connection's box away, whatever is in it.
+    pub fn deactivate(&mut self, slot: u32) {
+        self.table[slot].deactivate(&mut self.lags, slot);
+    }
+
     /// Frees a slot. The socket lives on with what is returned.
     pub fn remove(&mut self, slot: u32) -> Conn<S> {
+        self.deactivate(slot);
         self.table.remove(slot)
     }
 

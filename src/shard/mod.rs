@@ -9,6 +9,7 @@
 pub mod conn_table;
 pub mod mail;
 
+mod budget;
 mod close;
 mod commands;
 mod drain;
@@ -32,6 +33,7 @@ use crate::hub::{Hub, ShardId};
 use crate::limits::{EXPIRY_BUDGET, Limits, READY_BUDGET, RECEIVE_BUFFER_BYTES};
 use crate::metrics::Counters;
 use crate::proto::origin::OriginPolicy;
+use budget::Budget;
 use conn_table::{ConnTable, Token};
 use drain::Drain;
 use mail::Parcel;
@@ -109,6 +111,7 @@ pub struct Shard<S> {
     /// What is to be said to the connection being served.
     replies: Vec<u8>,
     hand: Hand,
+    budget: Budget,
     drain: Option<Drain>,
     survey: Option<Box<Survey>>,
     /// Joins by now: tells one from another.
@@ -124,6 +127,7 @@ impl<S: Socket> Shard<S> {
         Self {
             hub: Hub::new(settings.shards, settings.names, rng.u64(..), &settings.limits),
             hand: Hand::new(&settings.limits, rng.u32(..)),
+            budget: Budget::new(&settings),
             settings,
             conns: ConnTable::new(),
             counters: Counters::default(),
@@ -200,15 +204,18 @@ impl<S: Socket> Shard<S> {
     pub fn turn(&mut self, now: Now) -> Next {
         self.counters.turns += 1;
         self.read_again(now);
-        self.run_replays(now);
-        self.run_passes(now);
+        if !self.budget.is_cutting() {
+            self.run_replays(now);
+            self.run_passes(now);
+        }
         let draining = self.drain_step(now);
         let sweep_at = self.sweep(now);
+        let cutting = self.cut_largest(now);
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
         self.free_dead(now);
         let surveying = self.survey_step();
         let listed = !self.again.is_empty() || !self.replays.is_empty();
-        if draining || surveying || listed || !self.passes.is_empty() || !self.dead.is_empty() {
+        if draining || cutting || surveying || listed || !self.passes.is_empty() || !self.dead.is_empty() {
             return Next::Now;
         }
         match sweep_at.into_iter().chain(expiry_at).min() {

@@ -34,8 +34,7 @@ impl<S: Socket> Shard<S> {
             let mut writes = 0;
             while writes < quantum {
                 let Some(delivery) = channel.subscribers.advance(&batch) else {
-                    self.counters.passes += 1;
-                    self.counters.pass_publications += batch.len() as u64;
+                    self.counters.count_pass(batch.len());
                     break;
                 };
                 writes += 1;
@@ -83,7 +82,8 @@ fn deliver<S: Socket>(
         }
         counters.short_writes += 1;
     }
-    conn.activate().out.push_shared(batch.bytes.clone(), delivery.start + written);
+    let start = delivery.start + written;
+    conns.change_queue(delivery.slot, |out, _| out.push_shared(batch.bytes.clone(), start));
     Outcome::Queued
 }
 

@@ -157,11 +157,11 @@ impl<S: Socket> Shard<S> {
 
     /// Answers a ping at once, or behind what waits: there only the latest one.
     fn pong(&mut self, slot: u32, payload: &[u8]) {
-        match &mut self.conns[slot].active {
-            Some(active) if !active.out.is_empty() => {
+        match &self.conns[slot].active {
+            Some(active) if !active.out().is_empty() => {
                 let mut frame = Vec::new();
                 put_frame(&mut frame, Opcode::Pong, payload);
-                active.out.set_pong(&frame);
+                self.conns.change_queue(slot, |out, _| out.set_pong(&frame));
             }
             Some(_) | None => put_frame(&mut self.replies, Opcode::Pong, payload),
         }

@@ -47,9 +47,10 @@ impl<S: Socket> Shard<S> {
     pub(super) fn list_replay(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
         let Some(active) = &mut conn.active else { return };
+        let has_taken_all = active.out().is_empty();
         if let Some(replays) = &mut active.replays
             && replays.step == Step::Resting
-            && active.out.is_empty()
+            && has_taken_all
         {
             replays.step = Step::Listed;
             self.replays.push_back(Token { slot, generation: conn.generation });

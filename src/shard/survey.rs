@@ -87,6 +87,7 @@ impl<S: Socket> Shard<S> {
         let mut heap = survey.heap;
         let (channels, owned) = (&self.hub.channels, &self.hub.owned);
         put(&mut heap.slab, &mut heap.reserved, self.conns.extent());
+        put(&mut heap.queues, &mut heap.reserved, self.conns.lags().extent());
         put(&mut heap.channels, &mut heap.reserved, channels.extent());
         for extent in owned.extents() {
             put(&mut heap.channels_owned, &mut heap.reserved, extent);
@@ -116,8 +117,8 @@ fn look_at_conn<S>(conn: &Conn<S>, heap: &mut Heap) -> usize {
     heap.subscriptions += conn.subscriptions.heap_bytes() as u64;
     let Some(active) = &conn.active else { return 1 };
     heap.boxes += active.heap_bytes() as u64;
-    heap.queues += active.out.heap_bytes() as u64;
-    1 + active.out.len()
+    heap.queues += active.out().heap_bytes() as u64;
+    1 + active.out().len()
 }
 
 fn look_at_channel(channel: &Channel, heap: &mut Heap) -> usize {

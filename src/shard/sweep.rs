@@ -5,7 +5,7 @@ use super::Shard;
 use crate::clock::{Now, TICK_MS};
 use crate::conn::socket::Socket;
 use crate::conn::{Conn, Phase};
-use crate::disconnect::Disconnect;
+use crate::disconnect::{Bound, Disconnect};
 use crate::limits::{Limits, SWEEP_BUDGET};
 use crate::proto::frame::{Opcode, put_frame};
 use crate::proto::http::Refusal;
@@ -217,7 +217,7 @@ impl<S: Socket> Shard<S> {
             return Some(since.start_ms() + limits.queue_soft_for_ms);
         }
         let due_ms = now.mono_ms + limits.close_timeout_ms;
-        self.cut_slow(now, slot);
+        self.cut_slow(now, slot, Bound::Soft);
         Some(due_ms)
     }
 

@@ -26,6 +26,9 @@ impl<S: Socket> Shard<S> {
     pub(super) fn view_counters(&self) -> Counters {
         Counters {
             connections: self.conns.len() as u64,
+            queued_bytes: self.queued_bytes() as u64,
+            queues: self.conns.lags().len() as u64,
+            queue_largest_bytes: self.conns.lags().largest_bytes_max() as u64,
             subscriptions: self.hub.channels.subscriptions() as u64,
             channels: self.hub.channels.len() as u64,
             channels_owned: self.hub.owned.len() as u64,

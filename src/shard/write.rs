@@ -5,7 +5,7 @@ use super::Shard;
 use crate::clock::Now;
 use crate::conn::Phase;
 use crate::conn::socket::Socket;
-use crate::disconnect::Disconnect;
+use crate::disconnect::{Bound, Disconnect};
 use std::io;
 
 impl<S: Socket> Shard<S> {
@@ -19,12 +19,11 @@ impl<S: Socket> Shard<S> {
 
     /// Writes what waits, as far as it goes.
     pub(super) fn flush(&mut self, now: Now, slot: u32) {
-        let conn = &mut self.conns[slot];
-        let Some(active) = &mut conn.active else { return };
-        if active.out.is_empty() {
+        let Some(active) = &self.conns[slot].active else { return };
+        if active.out().is_empty() {
             return;
         }
-        match active.out.flush(&mut conn.socket) {
+        match self.conns.change_queue(slot, |out, socket| out.flush(socket)) {
             Ok(written) => {
                 self.counters.bytes_sent += written;
                 self.note_queue(now, slot);
@@ -58,18 +57,18 @@ impl<S: Socket> Shard<S> {
 
     /// Writes at once what nothing waits before.
     fn put_replies(&mut self, now: Now, slot: u32, replies: &[u8]) {
-        let conn = &mut self.conns[slot];
+        let conn = &self.conns[slot];
         if conn.phase == Phase::Dead {
             return;
         }
         if conn.corked {
-            conn.activate().out.push_owned(replies.to_vec());
-            if conn.queued_bytes() > self.settings.limits.replay_page_bytes() {
+            self.conns.change_queue(slot, |out, _| out.push_owned(replies.to_vec()));
+            if self.conns[slot].queued_bytes() > self.settings.limits.replay_page_bytes() {
                 // Enough for a write; and what waits for owners alone must not count as a slow reader's.
                 self.uncork(now, slot);
             }
         } else if conn.queued_bytes() > 0 {
-            conn.activate().out.push_owned(replies.to_vec());
+            self.conns.change_queue(slot, |out, _| out.push_owned(replies.to_vec()));
             self.note_queue(now, slot);
         } else {
             self.write_replies(now, slot, replies);
@@ -83,7 +82,7 @@ impl<S: Socket> Shard<S> {
                 self.counters.bytes_sent += written as u64;
                 if written < replies.len() {
                     self.counters.short_writes += 1;
-                    conn.activate().out.push_begun(replies.to_vec(), written);
+                    self.conns.change_queue(slot, |out, _| out.push_begun(replies.to_vec(), written));
                     self.note_queue(now, slot);
                 }
             }
@@ -96,7 +95,7 @@ impl<S: Socket> Shard<S> {
         let limits = &self.settings.limits;
         let conn = &mut self.conns[slot];
         let Some(active) = &mut conn.active else { return };
-        let bytes = active.out.bytes();
+        let bytes = active.out().bytes();
         if bytes <= limits.queue_soft_bytes {
             active.over_soft_since = None;
         } else if active.over_soft_since.is_none() {
@@ -104,7 +103,7 @@ impl<S: Socket> Shard<S> {
             self.hand.expect(now.mono_ms + limits.queue_soft_for_ms);
         }
         if bytes > limits.queue_hard_bytes && conn.phase.is_open() {
-            self.cut_slow(now, slot);
+            self.cut_slow(now, slot, Bound::Hard);
         }
     }
 

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use roost::config::Span;
 use roost::config::policy::{Policies, PolicyRule};
-use roost::limits::Limits;
+use roost::limits::{Limits, QUEUE_TOTAL_BYTES_MAX};
 use std::collections::BTreeMap;
 
 /// A chance of one in so many; 0 is never.
@@ -107,6 +107,8 @@ impl Faults {
 pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
     let queue_soft_bytes = if rng.u8(..8) == 0 { rng.usize(1..600) } else { rng.usize(1_000..12_000) };
     let ping_interval_ms = rng.u64(2_000..25_000);
+    let queue_hard_bytes = queue_soft_bytes + rng.usize(..40_000);
+    let tight_total = rng.u8(..3) == 0;
     let rate = if faults.tight_rate { rng.u32(5..20) } else { 1_000 };
     Limits {
         message_bytes_max: pick(rng, &[2_000, 20_000, 64 * 1024]),
@@ -115,7 +117,12 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
         messages_burst: if faults.tight_rate { rate * 2 } else { 5_000 },
         queue_soft_bytes,
         queue_soft_for_ms: rng.u64(500..10_000),
-        queue_hard_bytes: queue_soft_bytes + rng.usize(..40_000),
+        queue_hard_bytes,
+        queue_total_bytes: if tight_total {
+            queue_hard_bytes + rng.usize(..30_000)
+        } else {
+            QUEUE_TOTAL_BYTES_MAX
+        },
         handshake_timeout_ms: rng.u64(1_000..10_000),
         ping_interval_ms,
         idle_timeout_ms: ping_interval_ms * 2 + rng.u64(2_000..20_000),

@@ -6,7 +6,7 @@ use crate::truth::{Channel, floor};
 use crate::world::World;
 use roost::clock::TICK_MS;
 use roost::dialect::cursor::Cursor;
-use roost::disconnect::Disconnect;
+use roost::disconnect::{Bound, Disconnect};
 use roost::proto::frame::Opcode;
 use roost::shard::mail::{Answer, Question};
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ impl World {
             self.check_channel(channel);
         }
         self.check_gauges();
+        self.check_within_budget();
         self.check_calls();
     }
 
@@ -190,6 +191,9 @@ impl World {
     /// One client stalls, and reads on in time, but not to the end: it stays below what may be queued for long.
     fn a_slow_reader_catches_up(&mut self) {
         let limits = self.limits.clone();
+        if self.has_tight_total() {
+            return;
+        }
         // Publications of 1,000 bytes are too coarse for smaller bounds.
         if limits.queue_soft_bytes < 4_000 || limits.queue_hard_bytes < limits.queue_soft_bytes + 4_000 {
             return;
@@ -277,6 +281,9 @@ impl World {
             assert_eq!(left, (0, 0, 0), "shard {id}: connections, subscriptions, channels");
             let ended: u64 = counters.disconnects.iter().sum();
             assert_eq!(counters.accepted, ended, "shard {id}: every connection ends for one reason");
+            let slow = counters.disconnects[Disconnect::SlowConsumer.index()];
+            assert_eq!(counters.slow_consumers.iter().sum::<u64>(), slow, "shard {id}: each for one bound");
+            (0..counters.slow_consumers[Bound::Total.index()]).for_each(|_| count("a lag cut for all"));
             let internal = counters.disconnects[Disconnect::Internal.index()];
             assert_eq!((internal, counters.panics), (0, 0), "shard {id}: a fault of ours");
             assert_eq!(shard.is_drained(), self.drain_over_ms.is_some());

@@ -2,6 +2,7 @@
 //! draws. `README.md` says how to replay a world.
 
 mod book;
+mod budget;
 mod client;
 mod faults;
 mod finish;
@@ -21,7 +22,7 @@ use world::World;
 /// Worlds in the ordinary run.
 const SEEDS: u64 = 500;
 /// What the ordinary run must show, and how often at least.
-const SHOWN: [&str; 40] = [
+const SHOWN: [&str; 42] = [
     "status 101",
     "status 400",
     "status 404",
@@ -62,6 +63,8 @@ const SHOWN: [&str; 40] = [
     "bad_channel",
     "unknown_type",
     "a slow reader that caught up",
+    "the node went over its budget",
+    "a lag cut for all",
 ];
 const SHOWN_MIN: u64 = 5;
 /// Seeds that found a fault once. They run for ever.

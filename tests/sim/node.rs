@@ -13,6 +13,7 @@ use roost::hub::owned::{Joined, ShardSet};
 use roost::hub::publication::Publication;
 use roost::limits::Limits;
 use roost::proto::origin::OriginPolicy;
+use roost::reactor::queued::Queued;
 use roost::shard::mail::{ConnKey, Mail, Parcel, Report};
 use roost::shard::{Next, Settings, Shard};
 use std::collections::VecDeque;
@@ -23,6 +24,8 @@ pub(crate) struct Node {
     next: Vec<Next>,
     /// Something was handed to the shard: it gets a turn.
     touched: Vec<bool>,
+    /// What is queued to clients, as the reactors keep it.
+    pub(crate) queued: Queued,
     /// Mail by sender and receiver, first in first out. The last sender is the control thread.
     lanes: Vec<VecDeque<Mail>>,
     pub(crate) reports: VecDeque<Report>,
@@ -52,6 +55,7 @@ impl Node {
             shards,
             next: vec![Next::Idle; count],
             touched: vec![false; count],
+            queued: Queued::new(count, limits.queue_total_bytes),
             lanes: (0..(count + 1) * count).map(|_| VecDeque::new()).collect(),
             reports: VecDeque::new(),
             witnessed: Vec::new(),
@@ -142,6 +146,7 @@ impl Node {
     /// A shard's turn, and what it sends. Returns what it told the witness.
     pub(crate) fn turn(&mut self, shard: usize, now: Now, trace: &mut Trace) -> Vec<Publication> {
         self.touched[shard] = false;
+        self.shards[shard].set_queued_elsewhere(self.queued.elsewhere(id(shard)));
         self.next[shard] = self.shards[shard].turn(now);
         let parcels: Vec<Parcel> = self.shards[shard].parcels().collect();
         say(|| format!("  shard {shard} turned: {:?}, {} parcels", self.next[shard], parcels.len()));
@@ -159,13 +164,30 @@ impl Node {
                 Parcel::Control(report) => self.reports.push_back(report),
             }
         }
+        self.note_queued(shard);
         std::mem::take(&mut self.witnessed)
+    }
+
+    /// As a reactor does behind a turn.
+    fn note_queued(&mut self, shard: usize) {
+        if self.queued.note(id(shard), self.shards[shard].queued_bytes()) {
+            count("the node went over its budget");
+            self.queued.over_share().for_each(|other| self.touched[other] = true);
+        }
+        self.shards[shard].set_queued_elsewhere(self.queued.elsewhere(id(shard)));
+        if self.shards[shard].is_over_total() {
+            self.next[shard] = Next::Now;
+        }
     }
 
     fn lane(&mut self, from: usize, to: usize) -> &mut VecDeque<Mail> {
         let count = self.len();
         &mut self.lanes[from * count + to]
     }
+}
+
+fn id(shard: usize) -> ShardId {
+    ShardId(shard as u16)
 }
 
 fn due_ms(next: Next) -> Option<u64> {

@@ -135,6 +135,7 @@ impl World {
         }
         self.take_reports();
         self.retire();
+        self.check_queues();
     }
 
     /// The clients, and what they need to know.
@@ -433,6 +434,7 @@ impl World {
             }
             self.take_reports();
             self.retire();
+            self.check_queues();
             if !busy {
                 return;
             }

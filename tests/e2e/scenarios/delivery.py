@@ -9,6 +9,7 @@ from wire import CLOSE, TEXT, frame
 
 MESSAGES = 100
 CROWD = 300
+STALLED = 24
 ODD_DATA = (
     '{ "n" : 12345678901234567890123,\t"f":1.0e+02,  "s":"\\u00e9\\/\\ud83d\\ude00 é 😀",\n'
     '"dup":1,"dup":2, "deep":[[ [ ] ]] , "lone":"\\ud800", "":-0.0 }'
@@ -164,6 +165,49 @@ def slow_reader(world):
         assert number < 2000, "the node queues without end"
     assert client.ask({"type": "ping"}) == {"type": "pong"}
     assert _end_of_stalled(stalled) in (4003, "reset")
+
+
+@scenario(
+    "more waits for all than may: the node cuts those with most, takes no more memory, and readers hear everything",
+    *("--queue-total", "1MiB", "--queue-hard", "512KiB", "--queue-soft", "512KiB", "--send-buffer", "16KiB"),
+    *("--shards", "2", "--history", "0"),
+)
+def all_that_waits(world):
+    names = [f"slow{number}" for number in range(STALLED)]
+    stalled = [world.wire(receive_buffer=4096).open(path=f"/live?channel={name}") for name in names]
+    assert all(b'"subscribed"' in wire.frame()[1] for wire in stalled)
+    reader = world.subscriber("news")
+    rss = _rss_bytes(world)
+    # Each waits for what nobody else does: without the bound, all together for twelve times what it allows.
+    body = json.dumps({"channels": names, "data": os.urandom(8 * 1024).hex()}).encode()
+    rounds = 0
+    while _sample(world, 'roost_slow_consumers_total{bound="total"}') < STALLED - 4:
+        rounds += 1
+        assert rounds < 200, "the node queues without end"
+        assert world.curl("/publish", body=body).status == 200
+        world.publish("news", rounds)
+        assert reader.hear()["offset"] == rounds
+        queued = sum(_sample(world, f'roost_queued_bytes{{shard="{shard}"}}') for shard in range(2))
+        assert queued <= 2 * 1024 * 1024, queued
+    assert _sample(world, "roost_queued_bytes_max") == 1024 * 1024
+    assert _sample(world, 'roost_slow_consumers_total{bound="hard"}') == 0
+    grown = _rss_bytes(world) - rss
+    assert grown < 5 * 1024 * 1024, f"{grown} bytes more"
+    kept = [bool(world.curl(f"/channels/{name}").json()["subscribers"]) for name in names]
+    ends = {_end_of_stalled(wire) for wire, kept in zip(stalled, kept) if not kept}
+    assert 4003 in ends and ends <= {4003, "reset"}, ends
+    for wire in (wire for wire, kept in zip(stalled, kept) if kept):
+        heard = [json.loads(wire.frame()[1])["offset"] for _ in range(rounds)]
+        assert heard == list(range(1, rounds + 1)), heard
+
+
+def _sample(world, name):
+    """One sample of /metrics."""
+    return int(re.search(rf"^{re.escape(name)} (\d+)$", world.curl("/metrics").text, re.MULTILINE)[1])
+
+
+def _rss_bytes(world):
+    return world.curl("/debug/density").json()["rss_bytes"]
 
 
 def _end_of_stalled(wire):
