@@ -53,10 +53,10 @@ pub const REFUSED_LINGER_MS: u64 = 1000;
 pub const REFUSED_READS: usize = 8;
 /// Connections that may be read in one turn.
 pub const READY_BUDGET: usize = 1024;
-/// Direct writes of passes in one turn: a few milliseconds of kernel time.
-pub const PASS_BUDGET_WRITES: usize = 256;
+/// Direct writes of passes in one turn: a third of a millisecond of kernel time, after which mail and events have theirs.
+pub const PASS_BUDGET_WRITES: usize = 64;
 /// Direct writes for one channel before the next channel's turn: ten subscribers do not wait for a million.
-pub const PASS_QUANTUM_WRITES: usize = 64;
+pub const PASS_QUANTUM_WRITES: usize = 16;
 /// Bytes of publications joined into one write of a pass.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Chunks handed to one vectored write.

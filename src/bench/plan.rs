@@ -287,4 +287,4 @@ const STORM_RATE: f64 = 100.0;
 /// Subscribers of the small channel beside a fan-out.
 const BESIDE_FEW: u32 = 10;
 /// Publish calls a second to them.
-const BESIDE_RATE: f64 = 100.0;
+const BESIDE_RATE: f64 = 20.0;

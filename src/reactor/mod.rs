@@ -157,6 +157,8 @@ impl Reactor {
             let next = self.turn(now);
             if self.shard.len() + PARTED <= before {
                 scheduler::rest();
+            } else if next == Next::Now {
+                scheduler::give_way();
             }
             if !self.stopped && self.is_over(now) {
                 self.stopped = true;

@@ -9,5 +9,11 @@ pub fn rest() {
     thread::sleep(REST);
 }
 
+/// Lets whoever waits for this processor go first, and costs half a microsecond where nobody does. Between the turns of a long
+/// piece of work: without it a thread is interrupted only by the kernel's tick, which comes every few milliseconds.
+pub fn give_way() {
+    thread::yield_now();
+}
+
 /// About as long as a turn in which a crowd leaves: whoever waits for mail meanwhile gets it before the next one.
 const REST: Duration = Duration::from_millis(1);
