@@ -169,6 +169,13 @@ pub const QUEUE_CHUNK_BYTES: usize = 80;
 /// Lags that one shard acts on in one turn while the node has more queued than it may: each takes up to some ten
 /// microseconds, most of it for the pieces that are let go and the channels that are left.
 pub const CUT_BUDGET: usize = 64;
+/// Bytes of the `id` of a publication.
+pub const PUBLISH_ID_BYTES_MAX: usize = 128;
+/// Time in which a publication with the same `id` is taken for the same, in milliseconds (PROTOCOL §4).
+pub const PUBLISH_ID_KEEP_MS: u64 = 300_000;
+/// What a remembered `id` weighs beside its bytes: its place in the row and another one that may be empty (32 each), its
+/// hash (12), and what the allocator adds (16), rounded up.
+pub const PUBLISH_ID_OVERHEAD_BYTES: usize = 96;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,6 +212,11 @@ pub struct Limits {
     pub history_bytes: usize,
     /// The same for one channel.
     pub history_channel_bytes: usize,
+    /// Ids of publications that the node remembers; every shard has an equal share of them for the channels that it numbers.
+    /// Where there are more within [`PUBLISH_ID_KEEP_MS`], the oldest are forgotten earlier.
+    pub publish_ids: usize,
+    /// Bytes of the same, with [`PUBLISH_ID_OVERHEAD_BYTES`] for each.
+    pub publish_ids_bytes: usize,
 }
 
 impl Limits {
@@ -234,6 +246,8 @@ impl Default for Limits {
             conns_per_shard_max: usize::MAX,
             history_bytes: 64 * 1024 * 1024,
             history_channel_bytes: 4 * 1024 * 1024,
+            publish_ids: 1024 * 1024,
+            publish_ids_bytes: 128 * 1024 * 1024,
         }
     }
 }

@@ -86,6 +86,8 @@ impl Socket for Peer {
 struct World {
     shards: Vec<Shard<Peer>>,
     peers: Vec<(usize, Token)>,
+    /// Publications so far: each has an id of its own.
+    published: u32,
 }
 
 impl World {
@@ -104,7 +106,7 @@ impl World {
         };
         let shards = Vec::with_capacity(usize::from(count));
         let peers = Vec::with_capacity(CONNS as usize);
-        (Self { shards, peers }, (0..count).map(settings).collect())
+        (Self { shards, peers, published: 0 }, (0..count).map(settings).collect())
     }
 
     fn connect(&mut self, says: Says) {
@@ -131,7 +133,9 @@ impl World {
     fn publish(&mut self, channel: &str, data: &str) -> Cursor {
         let owner = self.shards[0].owner(channel);
         let publisher = Publisher::Call { ticket: 0, index: 0 };
-        let mail = Mail::Publish { name: channel.into(), data: data.into(), publisher };
+        self.published += 1;
+        let id = Some(format!("order-{:07}", self.published).into());
+        let mail = Mail::Publish { name: channel.into(), data: data.into(), id, publisher };
         self.shards[usize::from(owner.0)].mail(NOW, mail);
         match self.settle()[..] {
             [Report::Published { cursor: Some(cursor), .. }] => cursor,
@@ -285,7 +289,7 @@ fn every_byte_of_a_publication_on_its_way_is_accounted_for() {
         for index in 0..3 {
             let publisher = Publisher::Call { ticket: 1, index };
             let data = "2".repeat(3_000).into();
-            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, publisher });
+            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, id: None, publisher });
             // One turn serves some of them; the others wait, and what is published next waits behind.
             shard.turn(NOW);
         }

@@ -3,7 +3,7 @@
 use super::answers::Reply;
 use crate::dialect::cursor::Cursor;
 use crate::dialect::native::{Code, Refused, begins_object, broken, check_channel, present};
-use crate::limits::{PUBLICATION_BYTES_MAX, PUBLISH_CHANNELS_MAX};
+use crate::limits::{PUBLICATION_BYTES_MAX, PUBLISH_CHANNELS_MAX, PUBLISH_ID_BYTES_MAX};
 use crate::proto::http::Refusal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,6 +16,8 @@ pub struct Publication {
     pub channel: Box<str>,
     /// Valid JSON.
     pub data: Box<str>,
+    /// By which a second one of the channel is taken for the same.
+    pub id: Option<Box<str>>,
 }
 
 /// What became of one publication: where the channel stands, or why nobody got it.
@@ -54,6 +56,8 @@ struct Body<'a> {
     channels: Option<Vec<String>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
 }
 
 impl Batch {
@@ -169,9 +173,19 @@ fn read(json: &[u8], publications: &mut Vec<Publication>) -> Result<Form, Refusa
         check_channel(channel)
             .map_err(|refused| Refused::new(refused.code, format!("{channel:?}: {}", refused.message)))?;
     }
-    let publication = |channel: String| Publication { channel: channel.into(), data: data.into() };
+    let id = body.id.map(publication_id).transpose()?;
+    let publication =
+        |channel: String| Publication { channel: channel.into(), data: data.into(), id: id.clone() };
     publications.extend(channels.into_iter().map(publication));
     Ok(form)
+}
+
+fn publication_id(json: &RawValue) -> Result<Box<str>, Refused> {
+    let id: Option<Box<str>> = serde_json::from_str(json.get()).ok();
+    id.filter(|id| (1..=PUBLISH_ID_BYTES_MAX).contains(&id.len())).ok_or_else(|| {
+        let message = format!("`id` is a string of 1 to {PUBLISH_ID_BYTES_MAX} bytes");
+        Refused::new(Code::BadRequest, message)
+    })
 }
 
 #[cfg(test)]
@@ -222,6 +236,37 @@ mod tests {
     fn text_that_is_not_utf8_is_refused_although_it_stands_in_a_member_that_nobody_reads() {
         let body = b"{\"channel\":\"c\",\"data\":1,\"else\":\"\xff\"}";
         assert_eq!(Batch::from_json(body).unwrap_err().code, "bad_json");
+    }
+
+    #[test]
+    fn an_id_goes_with_each_channel_and_with_its_own_line_alone() {
+        let batch = Batch::from_json(br#"{"channels":["c","d"],"data":1,"id":"\u0061b"}"#).unwrap();
+        assert!(batch.publications.iter().all(|one| one.id.as_deref() == Some("ab")));
+        let lines = b"{\"channel\":\"c\",\"data\":1,\"id\":\"x\"}\n{\"channel\":\"c\",\"data\":1}\n{\"channel\":\"c\",\"data\":1,\"id\":7}";
+        let batch = Batch::from_ndjson(lines);
+        let ids: Vec<_> = batch.publications.iter().map(|one| one.id.as_deref()).collect();
+        assert_eq!(ids, [Some("x"), None]);
+        let text = text(batch.reply(&[cursor(1), cursor(2)]));
+        let last = text.lines().last().unwrap();
+        assert!(
+            last.contains("`id` is a string of 1 to 128 bytes") && last.ends_with(r#","line":3}"#),
+            "{last}"
+        );
+    }
+
+    #[test]
+    fn an_id_is_a_string_of_1_to_128_bytes_whatever_their_characters() {
+        let body = |id: &str| format!(r#"{{"channel":"c","data":1,"id":{id}}}"#);
+        let longest = format!("\"{}\"", "ü".repeat(64));
+        for good in ["\"x\"", "\" \"", "\"\\u0000\"", &longest] {
+            assert!(Batch::from_json(body(good).as_bytes()).is_ok(), "{good}");
+        }
+        let longer = format!("\"{}x\"", "ü".repeat(64));
+        for bad in ["\"\"", "7", "null", "true", "[\"x\"]", "{}", &longer] {
+            let refusal = Batch::from_json(body(bad).as_bytes()).unwrap_err();
+            assert_eq!((refusal.status, refusal.code), (400, "bad_request"), "{bad}");
+            assert_eq!(refusal.message, "`id` is a string of 1 to 128 bytes");
+        }
     }
 
     #[test]

@@ -269,16 +269,16 @@ impl Control {
         let outgoing: Vec<_> = batch
             .publications
             .iter_mut()
-            .map(|publication| (publication.channel.clone(), std::mem::take(&mut publication.data)))
+            .map(|one| (one.channel.clone(), std::mem::take(&mut one.data), one.id.take()))
             .collect();
         let call = Call::publish(caller, due_ms, batch);
         if call.is_complete() {
             return self.finish(now, call);
         }
         let ticket = self.ticket(call);
-        for (index, ((name, data), owner)) in outgoing.into_iter().zip(owners).enumerate() {
+        for (index, ((name, data, id), owner)) in outgoing.into_iter().zip(owners).enumerate() {
             let publisher = Publisher::Call { ticket, index: index as u32 };
-            self.sender.sort(Parcel::Shard(owner, Mail::Publish { name, data, publisher }));
+            self.sender.sort(Parcel::Shard(owner, Mail::Publish { name, data, id, publisher }));
         }
     }
 

@@ -17,7 +17,7 @@
 
 use super::calendar::Calendar;
 use super::recency::Recency;
-use crate::clock::Now;
+use crate::clock::{Now, Tick};
 use crate::config::policy::Policy;
 use crate::limits::{CHANNEL_KEEP_MS, HISTORY_OVERHEAD_BYTES};
 use crate::metrics::heap::{Extent, share_bytes};
@@ -68,6 +68,8 @@ struct Log {
     ttl_ms: u64,
     /// When the channel was last published to, or lost its last follower.
     touched_ms: u64,
+    /// Somebody may try an earlier publication again until then.
+    held_until: Tick,
     /// It stands in the calendar.
     aging: bool,
     /// Its channel stands in the calendar of those that may be forgotten.
@@ -232,11 +234,16 @@ impl History {
         self.logs[id.0].touched_ms = now.mono_ms;
     }
 
+    /// Notes that the log must not be forgotten before `until`.
+    pub fn hold(&mut self, id: LogId, until: Tick) {
+        self.logs[id.0].held_until = until;
+    }
+
     /// When a log that nobody touches any more may be forgotten, in milliseconds since the node started.
     #[must_use]
     pub fn keep_until_ms(&self, id: LogId) -> u64 {
         let log = &self.logs[id.0];
-        log.touched_ms.saturating_add(log.ttl_ms.max(CHANNEL_KEEP_MS))
+        log.touched_ms.saturating_add(log.ttl_ms.max(CHANNEL_KEEP_MS)).max(log.held_until.start_ms())
     }
 
     /// Notes whether the owner has the channel among those that may be forgotten; returns whether it had.

@@ -5,6 +5,7 @@
 pub mod calendar;
 pub mod channels;
 pub mod history;
+pub mod ids;
 pub mod names;
 pub mod owned;
 pub mod publication;
@@ -37,7 +38,7 @@ impl Hub {
     pub fn new(shards: u16, names: Names, epoch: u64, limits: &Limits) -> Self {
         Self {
             channels: channels::Channels::new(names),
-            owned: owned::Owned::new(names, epoch, history_bounds(shards, limits)),
+            owned: owned::Owned::new(names, epoch, history_bounds(shards, limits), id_bounds(shards, limits)),
             names,
             shards,
         }
@@ -57,4 +58,10 @@ fn history_bounds(shards: u16, limits: &Limits) -> Bounds {
         log_bytes: limits.history_channel_bytes,
         page_bytes: limits.replay_page_bytes(),
     }
+}
+
+/// A shard's share of the ids of publications.
+fn id_bounds(shards: u16, limits: &Limits) -> ids::Bounds {
+    let shards = usize::from(shards.max(1));
+    ids::Bounds { count: limits.publish_ids / shards, bytes: limits.publish_ids_bytes / shards }
 }

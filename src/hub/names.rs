@@ -26,6 +26,12 @@ impl Names {
         ShardId((spread >> 32) as u16)
     }
 
+    /// The hash of an id beside the place of its channel: publishers choose ids.
+    #[must_use]
+    pub fn hash_id(self, channel: u32, id: &str) -> u64 {
+        FixedState::with_seed(self.seed).hash_one((channel, id))
+    }
+
     fn hash(self, name: &str) -> u64 {
         FixedState::with_seed(self.seed).hash_one(name)
     }

@@ -4,6 +4,7 @@
 use super::ShardId;
 use super::calendar::Calendar;
 use super::history::{Bounds, History, LogId};
+use super::ids::{self, Ids};
 use super::names::{NameTable, Names};
 use super::publication::Publication;
 use crate::clock::Now;
@@ -88,6 +89,9 @@ pub struct Owned {
     epoch: Epoch,
     /// Published channels that nobody followed when they entered, by the moment to look whether they are forgotten.
     expiring: Calendar,
+    /// By which publishers may try again. A numbering is kept for as long as its ids: whoever tries again must not be
+    /// told of a place that is none any more.
+    ids: Ids,
 }
 
 // A channel that nobody has published to costs no more than who is interested in it.
@@ -125,13 +129,14 @@ impl ShardSet {
 impl Owned {
     /// No channels. `epoch` must be one that no earlier run used: a random number.
     #[must_use]
-    pub fn new(names: Names, epoch: u64, bounds: Bounds) -> Self {
+    pub fn new(names: Names, epoch: u64, bounds: Bounds, id_bounds: ids::Bounds) -> Self {
         Self {
             table: NameTable::new(names),
             channels: Table::default(),
             history: History::new(bounds),
             epoch: Epoch(epoch % EPOCH_LIMIT),
             expiring: Calendar::default(),
+            ids: Ids::new(names, id_bounds),
         }
     }
 
@@ -157,6 +162,12 @@ impl Owned {
     #[must_use]
     pub fn history_publications(&self) -> usize {
         self.history.publications()
+    }
+
+    /// The ids of publications by which whoever published may try again.
+    #[must_use]
+    pub fn ids(&self) -> &Ids {
+        &self.ids
     }
 
     /// A connection of `shard` joins: says where the channel stands, and what became of the client's cursor. Who is
@@ -216,6 +227,24 @@ impl Owned {
         Ok((publication, cursor, interested))
     }
 
+    /// Where a publication stands that came with this id, for as long as its publisher may try again.
+    #[must_use]
+    pub fn repeated(&self, name: &str, id: &str, now: Now) -> Option<Cursor> {
+        let channel = self.find(name)?;
+        let offset = self.ids.find(channel, id, now)?;
+        Some(Cursor { epoch: self.channels[channel].epoch, offset })
+    }
+
+    /// Remembers the id of what was just published.
+    pub fn remember(&mut self, name: &str, id: Box<str>, offset: u64, now: Now) {
+        let Some(channel) = self.find(name) else { return };
+        if let (Some(log), Some(until)) =
+            (self.channels[channel].log, self.ids.remember(channel, id, offset, now))
+        {
+            self.history.hold(log, until);
+        }
+    }
+
     /// Where a channel stands.
     #[must_use]
     pub fn cursor(&self, name: &str) -> Option<Cursor> {
@@ -250,10 +279,11 @@ impl Owned {
         [self.channels.extent(), self.history.extent()]
     }
 
-    /// Bytes on the heap of the hashes that find a channel by its name, and of the calendar of those that may be forgotten.
+    /// Bytes on the heap of the hashes that find a channel by its name, of the calendar of those that may be forgotten, and
+    /// of the ids of publications.
     #[must_use]
     pub fn index_bytes(&self) -> usize {
-        self.table.heap_bytes() + self.expiring.heap_bytes()
+        self.table.heap_bytes() + self.expiring.heap_bytes() + self.ids.heap_bytes()
     }
 
     /// Bytes on the heap of the order and the calendar of what is kept.
@@ -272,7 +302,7 @@ impl Owned {
 
     /// Gives back publications that are too old of channels that have fallen silent, and forgets channels that nobody
     /// followed or published to for [`CHANNEL_KEEP_MS`](crate::limits::CHANNEL_KEEP_MS), or for as long as their
-    /// history is kept; looks at up to `budget` of both together. Returns when there may be more to do, in milliseconds
+    /// history is kept or a publisher may try again; looks at up to `budget` of all together. Returns when there may be more to do, in milliseconds
     /// since the node started.
     pub fn sweep(&mut self, now: Now, mut budget: usize) -> Option<u64> {
         while budget > 0
@@ -280,14 +310,17 @@ impl Owned {
         {
             budget = budget.saturating_sub(dropped.max(1));
         }
-        // Only now: no channel is forgotten before its publications are.
+        while budget > 0 && self.ids.expire_one(now) {
+            budget -= 1;
+        }
+        // Only now: no channel is forgotten before its publications and their ids are.
         while budget > 0
             && let Some(id) = self.expiring.take_due(now)
         {
             budget -= 1;
             self.forget_if_due(id, now);
         }
-        self.history.next_ms().into_iter().chain(self.expiring.next_ms()).min()
+        [self.history.next_ms(), self.ids.next_ms(), self.expiring.next_ms()].into_iter().flatten().min()
     }
 
     fn find(&self, name: &str) -> Option<u32> {
@@ -372,8 +405,10 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { bytes: 1 << 20, log_bytes: 1 << 20, page_bytes: 1 << 20 };
 
+    const IDS: ids::Bounds = ids::Bounds { count: 1_000, bytes: 1 << 20 };
+
     fn owned() -> Owned {
-        Owned::new(Names::new(5), 1000, BOUNDS)
+        Owned::new(Names::new(5), 1000, BOUNDS, IDS)
     }
 
     fn at(mono_ms: u64) -> Now {
@@ -448,6 +483,57 @@ mod tests {
         let new = publish(&mut owned, "a", at(CHANNEL_KEEP_MS)).1;
         assert_eq!(new.offset, old.offset);
         assert_ne!(new.epoch, old.epoch);
+    }
+
+    /// Publishes with an id as the shard does; whether it was a repetition, and where it stands.
+    fn publish_once(owned: &mut Owned, name: &str, id: &str, now: Now) -> (bool, Cursor) {
+        if let Some(cursor) = owned.repeated(name, id, now) {
+            return (true, cursor);
+        }
+        let cursor = publish(owned, name, now).1;
+        owned.remember(name, id.into(), cursor.offset, now);
+        (false, cursor)
+    }
+
+    #[test]
+    fn the_same_id_of_the_same_channel_is_answered_with_the_first_place_for_five_minutes() {
+        let mut owned = owned();
+        let first = publish_once(&mut owned, "a", "x", at(0));
+        assert!(!first.0);
+        publish(&mut owned, "a", at(1));
+        assert_eq!(publish_once(&mut owned, "a", "x", at(299_999)), (true, first.1));
+        assert!(!publish_once(&mut owned, "a", "y", at(299_999)).0, "another id");
+        assert!(!publish_once(&mut owned, "b", "x", at(299_999)).0, "another channel");
+        let (repeated, cursor) = publish_once(&mut owned, "a", "x", at(300_000));
+        assert_eq!((repeated, cursor.offset), (false, 4));
+    }
+
+    #[test]
+    fn a_numbering_is_kept_for_as_long_as_a_publisher_may_try_again_and_not_longer() {
+        let mut owned = owned();
+        let (_, cursor) = publish_once(&mut owned, "a", "x", at(50));
+        let mut now = at(50);
+        while let Some(next_ms) = owned.sweep(now, 10) {
+            assert_eq!(publish_once(&mut owned, "a", "x", now), (true, cursor), "at {}", now.mono_ms);
+            now = at(next_ms.max(now.mono_ms + 1));
+        }
+        assert_eq!(now.mono_ms, 300_100);
+        assert!(owned.is_empty() && owned.ids().is_empty());
+        // Its place among the channels is taken by another one, which knows nothing of the id.
+        assert!(!publish_once(&mut owned, "b", "x", now).0);
+        let again = publish_once(&mut owned, "a", "x", now);
+        assert!(!again.0);
+        assert_ne!(again.1.epoch, cursor.epoch);
+    }
+
+    #[test]
+    fn an_id_that_there_was_no_room_for_holds_no_numbering() {
+        let mut owned = Owned::new(Names::new(5), 1000, BOUNDS, ids::Bounds { count: 0, bytes: 0 });
+        publish_once(&mut owned, "a", "x", at(0));
+        assert!(!publish_once(&mut owned, "a", "x", at(0)).0);
+        owned.sweep(at(CHANNEL_KEEP_MS), 10);
+        assert!(owned.is_empty());
+        assert_eq!(owned.ids().evicted(), 2);
     }
 
     #[test]
@@ -687,7 +773,7 @@ mod tests {
             steps in steps(),
         ) {
             let names: Vec<Arc<str>> = (0..CHANNELS).map(|number| format!("c{number}").into()).collect();
-            let mut owned = Owned::new(Names::new(5), 7, bounds);
+            let mut owned = Owned::new(Names::new(5), 7, bounds, IDS);
             let mut twin = Twin {
                 bounds,
                 policies,

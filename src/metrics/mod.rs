@@ -23,6 +23,8 @@ pub struct Counters {
     pub messages_received: u64,
     /// Publications that this shard numbered.
     pub published: u64,
+    /// Publications that came with the id of an earlier one, and were answered with its place.
+    pub repeated: u64,
     /// Publications refused with `overloaded`.
     pub overloaded: u64,
     /// Publications written or queued to subscribers.
@@ -53,6 +55,8 @@ pub struct Counters {
     pub disconnects: [u64; Disconnect::ALL.len()],
     /// Slow consumers cut, by the bound that they were over, in the order of [`Bound::ALL`].
     pub slow_consumers: [u64; Bound::ALL.len()],
+    /// Ids of publications forgotten before their time for want of room.
+    pub ids_evicted: u64,
     /// Gauge: connections.
     pub connections: u64,
     /// Gauge: weight of what is queued to connections, in bytes; see [`crate::conn::out_queue::OutQueue::weight`].
@@ -71,6 +75,8 @@ pub struct Counters {
     pub history_bytes: u64,
     /// Gauge: publications kept here.
     pub history_publications: u64,
+    /// Gauge: ids of publications remembered here.
+    pub ids: u64,
 }
 
 impl Counters {

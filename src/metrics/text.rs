@@ -42,6 +42,16 @@ const COUNTERS: &[Family] = &[
     Family("roost_messages_received", "Text and binary messages from peers", |c| c.messages_received),
     Family("roost_messages_published", "Publications numbered", |c| c.published),
     Family(
+        "roost_messages_repeated",
+        "Publications with the id of an earlier one: answered with its place, and sent to nobody",
+        |c| c.repeated,
+    ),
+    Family(
+        "roost_publish_ids_evicted",
+        "Ids of publications forgotten before their time for want of room",
+        |c| c.ids_evicted,
+    ),
+    Family(
         "roost_messages_overloaded",
         "Publications of clients refused because an owner had no room",
         |c| c.overloaded,
@@ -84,6 +94,7 @@ const GAUGES: &[Family] = &[
     Family("roost_history_publications", "Publications kept for clients that come back", |c| {
         c.history_publications
     }),
+    Family("roost_publish_ids", "Ids of publications by which publishers may try again", |c| c.ids),
 ];
 
 /// Writes a snapshot as text.

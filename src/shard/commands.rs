@@ -147,7 +147,8 @@ impl<S: Socket> Shard<S> {
             return self.answer_in_turn(slot, name, LateAnswer::Refused(overloaded()), id);
         }
         let publisher = Publisher::Conn(self.key(slot), id.map(Into::into));
-        self.ask(slot, owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
+        // Nothing tells a client's second attempt from a second publication: its `id` is its request's.
+        self.ask(slot, owner, Mail::Publish { name: name.into(), data: data.into(), id: None, publisher });
     }
 
     /// Answers a client's publish; no offset means that the owner had no room.

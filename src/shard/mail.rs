@@ -108,12 +108,14 @@ pub enum Mail {
         /// On the way back already.
         returning: bool,
     },
-    /// To an owner: a publication to be numbered.
+    /// To an owner: a publication to be numbered, unless it is known already.
     Publish {
         /// The channel.
         name: Box<str>,
         /// Valid JSON.
         data: Box<str>,
+        /// By which a second one of the channel is taken for the same; clients have none.
+        id: Option<Box<str>>,
         /// Who waits for the outcome.
         publisher: Publisher,
     },
@@ -232,7 +234,9 @@ impl Mail {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let large = match self {
-            Self::Publish { name, data, .. } => name.len() + data.len(),
+            Self::Publish { name, data, id, .. } => {
+                name.len() + data.len() + id.as_ref().map_or(0, |id| id.len())
+            }
             Self::Publication(publication) => publication.bytes(),
             Self::Joined { joined, id, .. } => joined.bytes() + id.as_ref().map_or(0, |id| id.len()),
             Self::Replayed { joined, .. } => joined.bytes(),

@@ -36,8 +36,8 @@ impl<S: Socket> Shard<S> {
             Mail::Later { conn, name, answer, id, returning: true } => {
                 self.serve_if_open(now, conn, |shard| shard.answer_late(&name, &answer, id.as_deref()));
             }
-            Mail::Publish { name, data, publisher } => {
-                let cursor = self.number(now, &name, &data);
+            Mail::Publish { name, data, id, publisher } => {
+                let cursor = self.number_once(now, &name, &data, id);
                 self.tell_publisher(name, cursor, publisher);
             }
             Mail::Published { conn, name, offset, id } => {
@@ -49,6 +49,18 @@ impl<S: Socket> Shard<S> {
             Mail::Ask { ticket, question } => self.questioned(now, ticket, question),
             Mail::Drain { over_ms } => self.drain = Some(Drain::new(over_ms)),
         }
+    }
+
+    /// As [`Shard::number`]; what its publisher has sent before is known by its id, and goes to nobody again.
+    fn number_once(&mut self, now: Now, name: &str, data: &str, id: Option<Box<str>>) -> Option<Cursor> {
+        let Some(id) = id else { return self.number(now, name, data) };
+        if let Some(cursor) = self.hub.owned.repeated(name, &id, now) {
+            self.counters.repeated += 1;
+            return Some(cursor);
+        }
+        let cursor = self.number(now, name, data)?;
+        self.hub.owned.remember(name, id, cursor.offset, now);
+        Some(cursor)
     }
 
     /// Numbers a publication of a channel that this shard owns and sends it on its way. None when there is no room.

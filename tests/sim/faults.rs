@@ -130,6 +130,9 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
         conns_per_shard_max: if rng.u8(..4) == 0 && !faults.crowd { rng.usize(1..5) } else { usize::MAX },
         history_bytes: pick(rng, &[0, 3_000, 30_000, 1 << 26, 1 << 26]),
         history_channel_bytes: pick(rng, &[1_000, 10_000, 1 << 22, 1 << 22]),
+        // An id that is forgotten early may go out twice: that is for other tests.
+        publish_ids: 1 << 20,
+        publish_ids_bytes: 1 << 27,
     }
 }
 

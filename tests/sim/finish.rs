@@ -7,6 +7,7 @@ use crate::world::World;
 use roost::clock::TICK_MS;
 use roost::dialect::cursor::Cursor;
 use roost::disconnect::{Bound, Disconnect};
+use roost::limits::PUBLISH_ID_KEEP_MS;
 use roost::proto::frame::Opcode;
 use roost::shard::mail::{Answer, Question};
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ impl World {
         self.check_settled();
         self.check_drain();
         self.everyone_gets_one_more();
+        self.publishers_try_again();
         self.time_is_up();
         self.everyone_leaves();
         self.channels_are_forgotten();
@@ -144,6 +146,16 @@ impl World {
         let ticket = self.next_ticket();
         for channel in 0..self.truth.names.len() {
             self.publish_to(channel, (ticket, channel as u32), 100);
+        }
+        self.settle();
+        self.check_settled();
+    }
+
+    /// Whatever has an id is sent once more.
+    fn publishers_try_again(&mut self) {
+        let ticket = self.next_ticket();
+        for (index, (id, channel)) in self.attempts.known().into_iter().enumerate() {
+            self.publish_as(Some(id), channel, (ticket, index as u32), 10);
         }
         self.settle();
         self.check_settled();
@@ -307,11 +319,12 @@ impl World {
             self.node.unwatch(name);
         }
         self.settle();
-        self.wait(self.truth.longest_keep_ms() + 2 * TICK_MS);
+        self.wait(self.truth.longest_keep_ms().max(PUBLISH_ID_KEEP_MS) + 2 * TICK_MS);
         for (id, shard) in self.node.shards.iter().enumerate() {
             let counters = shard.counters();
             assert_eq!(counters.channels_owned, 0, "shard {id} remembers channels that nobody uses");
             assert_eq!((counters.history_bytes, counters.history_publications), (0, 0), "shard {id}");
+            assert_eq!((counters.ids, counters.ids_evicted), (0, 0), "shard {id} remembers ids");
             assert!(!self.node.has_mail(id), "mail is left");
             assert!(!self.node.has_cause(id, self.now), "shard {id} has no peace");
         }

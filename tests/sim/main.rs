@@ -1,6 +1,7 @@
 //! A whole node in one thread: shards on simulated sockets, clients that keep book, mail that waits, faults that a seed
 //! draws. `README.md` says how to replay a world.
 
+mod attempts;
 mod book;
 mod budget;
 mod client;
@@ -22,7 +23,7 @@ use world::World;
 /// Worlds in the ordinary run.
 const SEEDS: u64 = 500;
 /// What the ordinary run must show, and how often at least.
-const SHOWN: [&str; 42] = [
+const SHOWN: [&str; 44] = [
     "status 101",
     "status 400",
     "status 404",
@@ -65,6 +66,8 @@ const SHOWN: [&str; 42] = [
     "a slow reader that caught up",
     "the node went over its budget",
     "a lag cut for all",
+    "an id again",
+    "an id after its time",
 ];
 const SHOWN_MIN: u64 = 5;
 /// Seeds that found a fault once. They run for ever.

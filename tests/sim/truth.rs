@@ -26,6 +26,8 @@ struct Publication {
     /// From an answer that does not name the epoch.
     offset: Option<u64>,
     sent_ms: u64,
+    /// An earlier one had gone out with its id, so nobody may meet it.
+    repeated: bool,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,9 @@ impl Truth {
         let pad = "x".repeat(padding);
         let data = format!(r#"{{ "p":{number}, "big":12345678901234567890 ,"e":"\u00e9ü","pad":"{pad}"}}"#);
         let floor = self.heads(channel);
-        self.publications.push(Publication { channel, data, floor, cursor: None, offset: None, sent_ms });
+        let publication =
+            Publication { channel, data, floor, cursor: None, offset: None, sent_ms, repeated: false };
+        self.publications.push(publication);
         number
     }
 
@@ -100,6 +104,13 @@ impl Truth {
         }
     }
 
+    /// Its publisher was told the place of an earlier one.
+    pub(crate) fn repeated(&mut self, number: Number) {
+        let publication = &mut self.publications[number];
+        assert_eq!(publication.cursor, None, "publication {number} went out although its id was known");
+        publication.repeated = true;
+    }
+
     /// Somebody met `data` in a channel at this place.
     pub(crate) fn met(&mut self, channel: Channel, cursor: Cursor, data: &str) {
         let number: Number = data
@@ -118,6 +129,7 @@ impl Truth {
         assert_eq!(known, number, "two publications are {cursor} of {}", self.names[channel]);
         let publication = &mut self.publications[number];
         assert_eq!(publication.channel, channel, "publication {number} in another channel");
+        assert!(!publication.repeated, "publication {number} went out although its id was known");
         let at = *publication.cursor.get_or_insert(cursor);
         assert_eq!(at, cursor, "publication {number} has two places");
         if let Some(offset) = publication.offset {

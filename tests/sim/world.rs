@@ -1,5 +1,6 @@
 //! The world: a node, clients, the network between them and a clock, in one loop that a seed decides.
 
+use crate::attempts::{Attempts, Outcome};
 use crate::book::{Book, Customs};
 use crate::client::{Client, Scene, Stage};
 use crate::faults::{Faults, SocketFaults, draw_limits, draw_policies};
@@ -52,6 +53,7 @@ pub(crate) struct World {
     stale: Vec<(usize, Token)>,
     /// Publications of the API without an outcome, by ticket and index.
     calls: HashMap<(u64, u32), Number>,
+    pub(crate) attempts: Attempts,
     /// Answers that are still to come, by ticket.
     questions: HashMap<u64, usize>,
     pub(crate) answers: Vec<(u64, Answer)>,
@@ -101,6 +103,7 @@ impl World {
             memories: Vec::new(),
             stale: Vec::new(),
             calls: HashMap::new(),
+            attempts: Attempts::default(),
             questions: HashMap::new(),
             answers: Vec::new(),
             tickets: 0,
@@ -324,20 +327,33 @@ impl World {
         let ticket = self.next_ticket();
         for index in 0..self.rng.u32(1..4) {
             let (channel, padding) = (self.channel(), draw_padding(&mut self.rng, 20_000));
-            self.publish_to(channel, (ticket, index), padding);
+            let id = self.attempts.draw(channel, &mut self.rng);
+            self.publish_as(id, channel, (ticket, index), padding);
         }
     }
 
     /// Publishes as the API does; returns the length of the data.
     pub(crate) fn publish_to(&mut self, channel: Channel, call: (u64, u32), padding: usize) -> usize {
+        self.publish_as(None, channel, call, padding)
+    }
+
+    /// The same with an id.
+    pub(crate) fn publish_as(
+        &mut self,
+        id: Option<usize>,
+        channel: Channel,
+        call: (u64, u32),
+        padding: usize,
+    ) -> usize {
         let number = self.truth.publish(channel, padding);
         let name = self.truth.names[channel].as_str();
-        say(|| format!("the API publishes {number} to {name}"));
+        say(|| format!("the API publishes {number} to {name}, with id {id:?}"));
         self.calls.insert(call, number);
         let (owner, (ticket, index)) = (self.node.owner(name), call);
         let data = self.truth.data(number);
         let publisher = Publisher::Call { ticket, index };
-        self.node.send(owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
+        let id = id.map(|id| self.attempts.sent(id, number, self.now.mono_ms));
+        self.node.send(owner, Mail::Publish { name: name.into(), data: data.into(), id, publisher });
         data.len()
     }
 
@@ -385,7 +401,10 @@ impl World {
                     let cursor = cursor.expect("there is room for a few channels");
                     say(|| format!("the API is told that {number} is {cursor}"));
                     let channel = self.truth.channel_of(number);
-                    self.truth.numbered(channel, cursor, number);
+                    match self.attempts.told(number, cursor, self.now.mono_ms) {
+                        Outcome::New => self.truth.numbered(channel, cursor, number),
+                        Outcome::Repeated => self.truth.repeated(number),
+                    }
                 }
                 Report::Answer { ticket, answer, .. } => {
                     let left = self.questions.get_mut(&ticket).expect("a question that was asked");

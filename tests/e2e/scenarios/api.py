@@ -107,6 +107,35 @@ def bad_publish(world):
     world.curl("/publish", "-X", "POST").error(400, "bad_json")
 
 
+@scenario("a publication that is sent again with its id is delivered once, and answered with the first cursor", "--shards", "2")
+def again(world):
+    channels = [f"orders/{number}" for number in range(8)]
+    client = world.subscriber(*channels)
+
+    def send(channel, data, **members):
+        answer = world.curl("/publish", body=json.dumps({"channel": channel, "data": data, **members}).encode())
+        assert answer.status == 200, answer
+        return answer.json()["cursor"]
+
+    first = {channel: send(channel, "first", id="17") for channel in channels}
+    for _ in range(3):
+        assert {channel: send(channel, "again", id="17") for channel in channels} == first
+    lines = "".join(json.dumps({"channels": channels, "data": "again", "id": "17"}) + "\n" for _ in range(2))
+    answer = world.curl("/publish", "-H", "Content-Type: application/x-ndjson", body=lines.encode())
+    for line in answer.text.splitlines():
+        assert {one["channel"]: one["cursor"] for one in json.loads(line)["results"]} == first, line
+    last = {channel: send(channel, "last", id="18") for channel in channels}
+    assert all(cursor.endswith("-2") for cursor in last.values()), last
+    heard = [client.hear() for _ in range(2 * len(channels))]
+    for channel in channels:
+        assert [one["data"] for one in heard if one["channel"] == channel] == ["first", "last"], heard
+    assert metrics(world)["roost_messages_repeated_total"] == 5 * len(channels)
+    for wrong in ["", "x" * 129, 7, None]:
+        answer = world.curl("/publish", body=json.dumps({"channel": "a", "data": 1, "id": wrong}).encode())
+        answer.error(400, "bad_request")
+        assert "1 to 128 bytes" in answer.text, answer
+
+
 @scenario("data of exactly 64 KiB is published and one byte more gets 413")
 def largest(world):
     client = world.subscriber("a")
