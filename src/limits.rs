@@ -177,6 +177,12 @@ pub const PUBLISH_ID_KEEP_MS: u64 = 300_000;
 /// hash (12), and what the allocator adds (16), rounded up.
 pub const PUBLISH_ID_OVERHEAD_BYTES: usize = 96;
 
+/// Time from the first change of a presence channel's count to its announcement, in milliseconds (PROTOCOL: a page that is
+/// loaded anew does not flap).
+pub const PRESENCE_DEBOUNCE_MS: u64 = 3_000;
+/// Presence channels whose count is looked at, and announced if it has changed, in one turn.
+pub const PRESENCE_BUDGET: usize = 256;
+
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

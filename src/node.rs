@@ -94,6 +94,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         queued_bytes_max: config.queue_total_bytes,
         drain_over: config.drain_over,
         names,
+        policies: config.policies.clone(),
         ipv6: public_address.is_ipv6(),
     };
     let api = Acceptor::new(api, reserve, office.complaint.clone());

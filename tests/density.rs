@@ -2,6 +2,7 @@
 //! mistaken. Shards are driven by hand on sockets that own no heap.
 
 use roost::clock::Now;
+use roost::config::policy::{Policies, PolicyRule};
 use roost::conn::socket::Socket;
 use roost::dialect::cursor::Cursor;
 use roost::hub::ShardId;
@@ -12,6 +13,7 @@ use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Answer, Mail, Parcel, Publisher, Question, Report};
 use roost::shard::{Next, Readiness, Settings, Shard};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice, Write};
 
 const NOW: Now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
@@ -92,12 +94,12 @@ struct World {
 
 impl World {
     /// Room for shards, made before anything is counted, and what they are told.
-    fn prepared(count: u16) -> (Self, Vec<Settings>) {
+    fn prepared(count: u16, policies: &Policies) -> (Self, Vec<Settings>) {
         let settings = |id| Settings {
             id: ShardId(id),
             shards: count,
             limits: Limits { messages_per_second: 1000, ..Limits::default() },
-            policies: Default::default(),
+            policies: policies.clone(),
             origins: OriginPolicy::SameOrigin,
             echo: false,
             node: "test".into(),
@@ -190,7 +192,12 @@ impl World {
 
 /// Builds a world of `shards`; returns it with the bytes that were allocated for it and are not freed.
 fn counted(shards: u16, build: impl FnOnce(&mut World)) -> (World, u64) {
-    let (mut world, mut settings) = World::prepared(shards);
+    counted_with(&Policies::default(), shards, build)
+}
+
+/// The same under policies of its own.
+fn counted_with(policies: &Policies, shards: u16, build: impl FnOnce(&mut World)) -> (World, u64) {
+    let (mut world, mut settings) = World::prepared(shards, policies);
     let counted = allocation_counter::measure(|| {
         world.shards.extend(settings.drain(..).map(Shard::new));
         build(&mut world);
@@ -226,6 +233,28 @@ fn every_byte_of_connections_with_a_channel_each_is_accounted_for_and_names_are_
             world.settle();
         });
         demand_truth(&mut world, allocated);
+    }
+}
+
+#[test]
+fn every_byte_of_counting_who_follows_is_accounted_for() {
+    let rule = PolicyRule { presence: Some(true), ..PolicyRule::default() };
+    let policies = Policies::new(&BTreeMap::from([("user:".to_owned(), rule)])).expect("a good prefix");
+    for shards in [1, 3] {
+        let build = |world: &mut World| {
+            // Two shards follow each channel, or one does.
+            (0..CONNS).for_each(|number| world.connect(Says::Upgrade(number / 2, 1)));
+            world.settle();
+        };
+        let (mut without, allocated) = counted(shards, build);
+        let without = demand_truth(&mut without, allocated);
+        let (mut with, allocated) = counted_with(&policies, shards, build);
+        let with = with.heap();
+        // A name of 32 bytes is divided among three who know it, and rounded down.
+        let rounding = allocated - with.allocated();
+        assert!(rounding <= u64::from(CONNS), "{rounding} bytes: {with:#?}");
+        assert!(with.channels_owned > without.channels_owned + u64::from(CONNS / 2) * 40);
+        assert_eq!((with.slab, with.subscriptions), (without.slab, without.subscriptions));
     }
 }
 
@@ -312,7 +341,7 @@ fn every_byte_of_a_publication_on_its_way_is_accounted_for() {
 
 #[test]
 fn when_all_have_left_the_parts_that_they_took_are_empty() {
-    let (mut world, settings) = World::prepared(2);
+    let (mut world, settings) = World::prepared(2, &Policies::default());
     world.shards.extend(settings.into_iter().map(Shard::new));
     (0..CONNS).for_each(|number| world.connect(Says::Upgrade(number, 3)));
     world.settle();
@@ -329,7 +358,7 @@ fn when_all_have_left_the_parts_that_they_took_are_empty() {
 
 #[test]
 fn a_large_shard_is_looked_at_in_many_turns_and_answers_everyone_who_asked() {
-    let (mut world, settings) = World::prepared(1);
+    let (mut world, settings) = World::prepared(1, &Policies::default());
     world.shards.extend(settings.into_iter().map(Shard::new));
     (0..CONNS).for_each(|number| world.connect(Says::Upgrade(number, 1)));
     world.settle();

@@ -1,4 +1,4 @@
-//! `GET /channels`: the shards' parts to one answer. Must never ask a shard: the parts are gathered already.
+//! `GET /channels` and `GET /presence`: the shards' parts to one answer. Must never ask a shard: the parts are gathered already.
 
 use super::answers::Reply;
 use crate::dialect::cursor::Cursor;
@@ -31,6 +31,13 @@ struct Channel<'a> {
     cursor: Option<Cursor>,
     /// Publications kept.
     history: usize,
+}
+
+#[derive(Serialize)]
+struct Presence<'a> {
+    channel: &'a str,
+    /// Connections that follow it.
+    count: usize,
 }
 
 #[derive(Serialize)]
@@ -72,6 +79,13 @@ impl Gathered {
             }
         }
     }
+
+    /// The answer to `GET /presence/{name}`. Nobody is a number as well.
+    #[must_use]
+    pub fn presence(&self, name: &str) -> Reply {
+        let count = self.channels.get(name).map_or(0, |known| known.subscribers);
+        Reply::json(200, &Presence { channel: name, count })
+    }
 }
 
 fn channel<'a>(name: &'a str, known: &Known) -> Channel<'a> {
@@ -95,6 +109,8 @@ mod tests {
         let expected = "{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\",\"history\":7}\n";
         assert_eq!(gathered.single("a").body, expected.as_bytes());
         assert_eq!(gathered.single("b").status, 404);
+        assert_eq!(gathered.presence("a").body, b"{\"channel\":\"a\",\"count\":3}\n");
+        assert_eq!(gathered.presence("b").body, b"{\"channel\":\"b\",\"count\":0}\n");
         let expected =
             "{\"channels\":[{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\",\"history\":7}]}\n";
         assert_eq!(gathered.list().body, expected.as_bytes());

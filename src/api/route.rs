@@ -25,6 +25,11 @@ pub enum Route {
         /// The name, decoded.
         name: Arc<str>,
     },
+    /// `GET /presence/{name}`: how many follow a channel.
+    Presence {
+        /// The name, decoded.
+        name: Arc<str>,
+    },
     /// `GET /healthz`: the process is alive.
     Health,
     /// `GET /readyz`: the node takes connections.
@@ -60,9 +65,13 @@ impl Route {
             "/metrics" => method(head, "GET").map(|()| Self::Metrics),
             "/debug/density" => method(head, "GET").map(|()| Self::Density),
             path => {
-                let name = path.strip_prefix("/channels/").ok_or_else(not_found)?;
+                let (presence, name) = match path.strip_prefix("/presence/") {
+                    Some(name) => (true, name),
+                    None => (false, path.strip_prefix("/channels/").ok_or_else(not_found)?),
+                };
                 method(head, "GET")?;
-                Ok(Self::Channel { name: channel(name)? })
+                let name = channel(name)?;
+                Ok(if presence { Self::Presence { name } } else { Self::Channel { name } })
             }
         }
     }
@@ -75,6 +84,7 @@ impl Route {
             Self::Publish { ndjson: false } => PUBLISH_BODY_BYTES_MAX,
             Self::Channels { .. }
             | Self::Channel { .. }
+            | Self::Presence { .. }
             | Self::Health
             | Self::Ready
             | Self::Metrics
@@ -84,7 +94,8 @@ impl Route {
 }
 
 fn not_found() -> Refusal {
-    let message = "there are /publish, /channels, /channels/{name}, /healthz, /readyz, /metrics and /debug/density here";
+    let message = "there are /publish, /channels, /channels/{name}, /presence/{name}, /healthz, /readyz, /metrics and \
+                   /debug/density here";
     Refusal::new(404, "not_found", message)
 }
 
@@ -137,6 +148,7 @@ mod tests {
         );
         assert_eq!(route("GET /channels?prefix=a%3A HTTP/1.1"), Ok(Route::Channels { prefix: "a:".into() }));
         assert_eq!(route("GET /channels/a%2Fb/c HTTP/1.1"), Ok(Route::Channel { name: "a/b/c".into() }));
+        assert_eq!(route("GET /presence/a%2Fb/c HTTP/1.1"), Ok(Route::Presence { name: "a/b/c".into() }));
         assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics));
         assert_eq!(route("GET /debug/density HTTP/1.1"), Ok(Route::Density));
         for (line, status) in [
@@ -147,6 +159,9 @@ mod tests {
             ("GET /nothing HTTP/1.1", 404),
             ("GET /channels/a%20b HTTP/1.1", 400),
             ("GET /channels/ HTTP/1.1", 400),
+            ("GET /presence/ HTTP/1.1", 400),
+            ("GET /presence HTTP/1.1", 404),
+            ("POST /presence/a HTTP/1.1", 405),
             ("POST /publish HTTP/1.1\r\nContent-Type: text/plain", 415),
             ("POST /publish HTTP/1.1\r\nOrigin: https://evil.example", 403),
         ] {

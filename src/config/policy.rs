@@ -17,12 +17,14 @@ pub struct Policy {
     pub history: usize,
     /// How long each is kept, in milliseconds; 0 is not at all.
     pub history_ttl_ms: u64,
+    /// Whether it is counted and announced how many connections follow the channel.
+    pub presence: bool,
 }
 
 impl Default for Policy {
     /// PROTOCOL §6: 32 publications, 2 minutes.
     fn default() -> Self {
-        Self { clients_may_publish: false, history: 32, history_ttl_ms: 120_000 }
+        Self { clients_may_publish: false, history: 32, history_ttl_ms: 120_000, presence: false }
     }
 }
 
@@ -36,6 +38,8 @@ pub struct PolicyRule {
     pub history: Option<usize>,
     /// See [`Policy::history_ttl_ms`].
     pub history_ttl: Option<Span>,
+    /// See [`Policy::presence`].
+    pub presence: Option<bool>,
 }
 
 impl PolicyRule {
@@ -46,6 +50,7 @@ impl PolicyRule {
             clients_may_publish: Some(policy.clients_may_publish),
             history: Some(policy.history),
             history_ttl: Some(Span::from_millis(policy.history_ttl_ms)),
+            presence: Some(policy.presence),
         }
     }
 
@@ -55,6 +60,7 @@ impl PolicyRule {
             clients_may_publish: self.clients_may_publish.unwrap_or(shorter.clients_may_publish),
             history: self.history.unwrap_or(shorter.history),
             history_ttl_ms: self.history_ttl.map_or(shorter.history_ttl_ms, Span::millis),
+            presence: self.presence.unwrap_or(shorter.presence),
         }
     }
 }
@@ -168,7 +174,8 @@ mod tests {
 
     use super::*;
 
-    const SILENT: PolicyRule = PolicyRule { clients_may_publish: None, history: None, history_ttl: None };
+    const SILENT: PolicyRule =
+        PolicyRule { clients_may_publish: None, history: None, history_ttl: None, presence: None };
     const OPEN: PolicyRule = PolicyRule { clients_may_publish: Some(true), ..SILENT };
     const SHUT: PolicyRule = PolicyRule { clients_may_publish: Some(false), ..SILENT };
 
@@ -211,17 +218,21 @@ mod tests {
         let of = [
             ("a", PolicyRule { history: Some(5), ..SILENT }),
             ("ab", PolicyRule { history_ttl: ten_seconds, ..OPEN }),
-            ("abc", PolicyRule { history: Some(0), ..SILENT }),
+            ("abc", PolicyRule { history: Some(0), presence: Some(true), ..SILENT }),
+            ("abcd", PolicyRule { history: Some(1), ..SILENT }),
+            ("abcde", PolicyRule { presence: Some(false), ..SILENT }),
         ];
         let policies = Policies::new(&rules(&of)).unwrap();
         let history = |name| {
             let policy = policies.for_channel(name);
-            (policy.clients_may_publish, policy.history, policy.history_ttl_ms)
+            (policy.clients_may_publish, policy.history, policy.history_ttl_ms, policy.presence)
         };
-        assert_eq!(history("b"), (false, 32, 120_000));
-        assert_eq!(history("a1"), (false, 5, 120_000));
-        assert_eq!(history("ab1"), (true, 5, 10_000));
-        assert_eq!(history("abc1"), (true, 0, 10_000));
+        assert_eq!(history("b"), (false, 32, 120_000, false));
+        assert_eq!(history("a1"), (false, 5, 120_000, false));
+        assert_eq!(history("ab1"), (true, 5, 10_000, false));
+        assert_eq!(history("abc1"), (true, 0, 10_000, true));
+        assert_eq!(history("abcd1"), (true, 1, 10_000, true));
+        assert_eq!(history("abcde1"), (true, 1, 10_000, false));
     }
 
     #[test]

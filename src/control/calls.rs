@@ -25,8 +25,19 @@ pub(super) struct Call {
 enum Kind {
     Publish { batch: Batch, outcomes: Vec<Option<Outcome>> },
     Counters { shards: Vec<Option<Box<Counters>>> },
-    Channels { gathered: Gathered, single: Option<Arc<str>> },
+    Channels { gathered: Gathered, of: Of },
     Density { connections: u64, heap: Heap },
+}
+
+/// What is asked of channels.
+#[derive(Debug)]
+pub(super) enum Of {
+    /// Which there are.
+    All,
+    /// All about one.
+    Single(Arc<str>),
+    /// How many follow one.
+    Presence(Arc<str>),
 }
 
 /// What a finished call says.
@@ -58,13 +69,8 @@ impl Call {
 
     /// A look at one channel, or at many.
     #[must_use]
-    pub(super) fn channels(
-        caller: (usize, u64),
-        due_ms: u64,
-        shards: usize,
-        single: Option<Arc<str>>,
-    ) -> Self {
-        let kind = Kind::Channels { gathered: Gathered::default(), single };
+    pub(super) fn channels(caller: (usize, u64), due_ms: u64, shards: usize, of: Of) -> Self {
+        let kind = Kind::Channels { gathered: Gathered::default(), of };
         Self { caller, due_ms, missing: shards, kind }
     }
 
@@ -125,8 +131,11 @@ impl Call {
                 Finished::Reply(Reply::refusal(&silent()))
             }
             Kind::Density { connections, heap } => Finished::Density(connections, heap),
-            Kind::Channels { gathered, single: Some(name) } => Finished::Reply(gathered.single(&name)),
-            Kind::Channels { gathered, single: None } => Finished::Reply(gathered.list()),
+            Kind::Channels { gathered, of } => Finished::Reply(match of {
+                Of::All => gathered.list(),
+                Of::Single(name) => gathered.single(&name),
+                Of::Presence(name) => gathered.presence(&name),
+            }),
         }
     }
 }

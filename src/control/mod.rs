@@ -11,6 +11,7 @@ use crate::api::density::{Density, Measured};
 use crate::api::publish::Batch;
 use crate::api::{Reply, Route};
 use crate::clock::Now;
+use crate::config::policy::Policies;
 use crate::hub::ShardId;
 use crate::hub::names::Names;
 use crate::limits::{ACCEPT_BUDGET, API_BUDGET_REQUESTS, API_CONNS_MAX, CALL_TIMEOUT_MS};
@@ -24,7 +25,7 @@ use crate::reactor::refused::turn_away;
 use crate::shard::mail::{Mail, Parcel, Publisher, Question, Report};
 use crate::sys::footprint;
 use crate::sys::signals::Signals;
-use calls::{Call, Finished, overloaded};
+use calls::{Call, Finished, Of, overloaded};
 use conn::{ApiConn, Fate, Request};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub drain_over: Duration,
     /// Says who owns a channel.
     pub names: Names,
+    /// Says whose followers are counted.
+    pub policies: Policies,
     /// Whether clients come over IPv6: the kernel's sockets are of another kind then.
     pub ipv6: bool,
 }
@@ -229,10 +232,18 @@ impl Control {
                 }
             }
             Route::Channels { prefix } => {
-                self.ask(Call::channels(caller, due_ms, shards, None), &Question::Channels { prefix });
+                self.ask(Call::channels(caller, due_ms, shards, Of::All), &Question::Channels { prefix });
             }
             Route::Channel { name } => {
-                let call = Call::channels(caller, due_ms, shards, Some(name.clone()));
+                let call = Call::channels(caller, due_ms, shards, Of::Single(name.clone()));
+                self.ask(call, &Question::Channel(name));
+            }
+            Route::Presence { name } if !self.settings.policies.for_channel(&name).presence => {
+                self.reply(now, caller, &Reply::refusal(&uncounted()));
+            }
+            // Each shard counts its own: what its connections were told by now is in it.
+            Route::Presence { name } => {
+                let call = Call::channels(caller, due_ms, shards, Of::Presence(name.clone()));
                 self.ask(call, &Question::Channel(name));
             }
             Route::Metrics => self.ask(Call::counters(caller, due_ms, shards), &Question::Counters),
@@ -413,6 +424,10 @@ impl Control {
             }
         }
     }
+}
+
+fn uncounted() -> Refusal {
+    Refusal::new(403, "forbidden", "nobody counts who follows this channel: its policy has no `presence`")
 }
 
 fn draining() -> Refusal {

@@ -34,6 +34,11 @@ pub enum Command<'a> {
         /// The client's JSON, byte for byte.
         data: &'a str,
     },
+    /// Asks how many follow a channel.
+    Presence {
+        /// The channel, a valid name.
+        channel: Cow<'a, str>,
+    },
     /// Asks for a sign of life.
     Ping,
 }
@@ -169,8 +174,12 @@ fn command(members: Members<'_>) -> Result<Command<'_>, Refused> {
             let data = members.data.ok_or_else(|| Refused::new(Code::BadRequest, "publish needs `data`"))?;
             Ok(Command::Publish { channel, data: data.get() })
         }
+        "presence" => Ok(Command::Presence { channel: channel(members.channel)? }),
         "ping" => Ok(Command::Ping),
-        _ => Err(Refused::new(Code::UnknownType, "type is one of subscribe, unsubscribe, publish, ping")),
+        _ => {
+            let message = "type is one of subscribe, unsubscribe, publish, presence, ping";
+            Err(Refused::new(Code::UnknownType, message))
+        }
     }
 }
 
@@ -236,6 +245,11 @@ pub enum Answer<'a> {
         channel: &'a str,
         offset: u64,
     },
+    /// The answer to the command, and, without an `id`, the announcement of a change.
+    Presence {
+        channel: &'a str,
+        count: u64,
+    },
     Gap {
         channel: &'a str,
         from: u64,
@@ -287,6 +301,8 @@ mod tests {
         let Ok(Command::Publish { data, .. }) = request.command else { panic!() };
         assert_eq!(data, r#"{"x": 1.00, "y":12345678901234567890}"#);
         assert!(matches!(parse(r#"{"type":"ping"}"#).command, Ok(Command::Ping)));
+        let presence = parse(r#"{"type":"presence","channel":"a","users":true}"#);
+        assert!(matches!(presence.command, Ok(Command::Presence { channel }) if channel == "a"));
         let null = parse(r#"{"type":"publish","channel":"a","data":null,"id":null}"#);
         assert!(matches!(
             null,

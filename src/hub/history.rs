@@ -315,7 +315,8 @@ impl History {
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy { clients_may_publish: false, history: 3, history_ttl_ms: 1_000 };
+    const POLICY: Policy =
+        Policy { clients_may_publish: false, history: 3, history_ttl_ms: 1_000, presence: false };
     const BOUNDS: Bounds = Bounds { bytes: 10_000, log_bytes: 1_000, page_bytes: 100 };
 
     fn at(mono_ms: u64) -> Now {

@@ -8,6 +8,7 @@ pub mod history;
 pub mod ids;
 pub mod names;
 pub mod owned;
+pub mod presence;
 pub mod publication;
 pub mod recency;
 pub mod subscribers;
@@ -27,6 +28,8 @@ pub struct Hub {
     pub channels: channels::Channels,
     /// The channels that this shard numbers.
     pub owned: owned::Owned,
+    /// Who follows those whose policy asks for it.
+    pub presence: presence::Presence,
     names: Names,
     shards: u16,
 }
@@ -39,6 +42,7 @@ impl Hub {
         Self {
             channels: channels::Channels::new(names),
             owned: owned::Owned::new(names, epoch, history_bounds(shards, limits), id_bounds(shards, limits)),
+            presence: presence::Presence::new(names),
             names,
             shards,
         }

@@ -227,6 +227,12 @@ impl Owned {
         Ok((publication, cursor, interested))
     }
 
+    /// The shards that follow a channel.
+    #[must_use]
+    pub fn interested(&self, name: &str) -> ShardSet {
+        self.find(name).map_or_else(ShardSet::default, |id| self.channels[id].interested)
+    }
+
     /// Where a publication stands that came with this id, for as long as its publisher may try again.
     #[must_use]
     pub fn repeated(&self, name: &str, id: &str, now: Now) -> Option<Cursor> {

@@ -48,14 +48,14 @@ pub struct Moved {
     pub position: u32,
 }
 
-/// Publications that go out in one write.
+/// Publications that go out in one write; or a notice, which goes to everyone who is not paused.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// All frames, one behind the other.
     pub bytes: Arc<[u8]>,
     /// The offset of the first frame.
     first: u64,
-    /// Where each frame ends in `bytes`.
+    /// Where each publication's frame ends in `bytes`. A notice has none.
     ends: Vec<u32>,
 }
 
@@ -74,7 +74,15 @@ struct Fanout {
     /// The next place to serve.
     cursor: usize,
     /// What arrived since the pass began, in order.
-    queue: VecDeque<Publication>,
+    queue: VecDeque<Item>,
+}
+
+/// What fans out.
+#[derive(Debug)]
+enum Item {
+    Publication(Publication),
+    /// A frame without a number: nobody's past, and no part of any.
+    Notice(Arc<[u8]>),
 }
 
 /// One delivery of a pass.
@@ -159,11 +167,21 @@ impl Subscribers {
     /// Appends a publication for the next pass. True when the channel had nothing to do before. Where nobody is there,
     /// it is for nobody: whoever joins later joins behind it.
     pub fn publish(&mut self, publication: Publication) -> bool {
+        self.enqueue(Item::Publication(publication))
+    }
+
+    /// Appends a frame that is not numbered, in its place among the publications. True when the channel had nothing to do
+    /// before. It is for whoever is there when its turn comes, but for those who are paused.
+    pub fn notify(&mut self, frame: Arc<[u8]>) -> bool {
+        self.enqueue(Item::Notice(frame))
+    }
+
+    fn enqueue(&mut self, item: Item) -> bool {
         if self.list.is_empty() {
             return false;
         }
         let idle = self.fanout.is_none();
-        self.fanout.get_or_insert_default().queue.push_back(publication);
+        self.fanout.get_or_insert_default().queue.push_back(item);
         idle
     }
 
@@ -206,7 +224,7 @@ impl Subscribers {
         Extent::new(self.list.len(), self.list.capacity(), size_of::<Subscriber>())
     }
 
-    /// Publications on their way to those on the list.
+    /// Publications and notices on their way to those on the list.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.fanout.as_ref().map_or(0, |fanout| fanout.queue.len())
@@ -216,18 +234,37 @@ impl Subscribers {
     #[must_use]
     pub fn fanout_bytes(&self) -> usize {
         let Some(fanout) = &self.fanout else { return 0 };
-        let waiting = fanout.queue.iter().map(Publication::heap_bytes).sum::<usize>();
-        let queue = fanout.queue.capacity() * size_of::<Publication>() + waiting;
+        let waiting = fanout.queue.iter().map(Item::heap_bytes).sum::<usize>();
+        let queue = fanout.queue.capacity() * size_of::<Item>() + waiting;
         size_of::<Fanout>() + fanout.batch.as_ref().map_or(0, Batch::heap_bytes) + queue
     }
 }
 
+impl Item {
+    fn publication(&self) -> Option<&Publication> {
+        match self {
+            Self::Publication(publication) => Some(publication),
+            Self::Notice(_) => None,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Publication(publication) => publication.heap_bytes(),
+            Self::Notice(frame) => share_bytes(frame),
+        }
+    }
+}
+
 impl Batch {
-    fn take(queue: &mut VecDeque<Publication>) -> Option<Self> {
-        let first = queue.pop_front()?;
+    fn take(queue: &mut VecDeque<Item>) -> Option<Self> {
+        let first = match queue.pop_front()? {
+            Item::Publication(publication) => publication,
+            Item::Notice(bytes) => return Some(Self { bytes, first: 0, ends: Vec::new() }),
+        };
         let mut ends = vec![first.frame.len() as u32];
         let mut bytes = first.frame.len();
-        for next in queue.iter() {
+        for next in queue.iter().map_while(Item::publication) {
             if bytes + next.frame.len() > BATCH_BYTES_MAX {
                 break;
             }
@@ -239,9 +276,10 @@ impl Batch {
         }
         let mut joined = Vec::with_capacity(bytes);
         joined.extend_from_slice(&first.frame);
-        for next in queue.drain(..ends.len() - 1) {
+        for next in queue.iter().take(ends.len() - 1).filter_map(Item::publication) {
             joined.extend_from_slice(&next.frame);
         }
+        queue.drain(..ends.len() - 1);
         Some(Self { bytes: joined.into(), first: first.offset, ends })
     }
 
@@ -252,7 +290,8 @@ impl Batch {
         match usize::try_from(past) {
             Err(_) | Ok(0) => Some(0),
             Ok(past) if past < self.ends.len() => Some(self.ends[past - 1] as usize),
-            Ok(_) => None,
+            // A notice is nobody's past, whatever this says of its number: it has none.
+            Ok(_) => self.ends.is_empty().then_some(0),
         }
     }
 
@@ -269,13 +308,13 @@ impl Batch {
         self.ends.iter().rev().take_while(|&&end| end as usize > start).count()
     }
 
-    /// How many publications it has.
+    /// How many publications it has; a notice is none.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Never: a batch has at least one publication.
+    /// Whether it is a notice.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
@@ -299,6 +338,7 @@ mod tests {
         Resume(prop::sample::Index),
         Leave(prop::sample::Index),
         Publish,
+        Notify,
         Serve,
     }
 
@@ -309,6 +349,7 @@ mod tests {
             1 => any::<prop::sample::Index>().prop_map(Step::Resume),
             1 => any::<prop::sample::Index>().prop_map(Step::Leave),
             1 => Just(Step::Publish),
+            1 => Just(Step::Notify),
             3 => Just(Step::Serve),
         ];
         prop::collection::vec(step, 0..200)
@@ -350,7 +391,23 @@ mod tests {
                     }
                     self.subscribers.publish(publication);
                 }
+                Step::Notify => self.notify(),
                 Step::Serve => self.serve(),
+            }
+        }
+
+        /// A notice is for those who are there when its pass is, so this one has its pass at once.
+        fn notify(&mut self) {
+            while self.subscribers.begin().is_some() {
+                self.serve();
+            }
+            let frame: Arc<[u8]> = format!("<notice {}>", self.offset).into_bytes().into();
+            for slot in self.position.keys().filter(|slot| !self.paused.contains(slot)) {
+                self.expected.get_mut(slot).unwrap().extend_from_slice(&frame);
+            }
+            self.subscribers.notify(frame);
+            while self.subscribers.begin().is_some() {
+                self.serve();
             }
         }
 
@@ -405,6 +462,35 @@ mod tests {
                 prop_assert_eq!(world.subscribers.list[*position as usize].slot(), *slot);
             }
         }
+    }
+
+    #[test]
+    fn a_notice_goes_out_in_its_place_to_everyone_who_is_not_paused_whatever_they_joined_at() {
+        let mut subscribers = Subscribers::default();
+        let joined = [0, 1, 2, u64::from(u32::MAX / 2), u64::MAX];
+        for (slot, offset) in (0..).zip(joined) {
+            subscribers.join(slot, offset);
+        }
+        let paused = subscribers.join(9, 0);
+        subscribers.pause(paused);
+        let notice: Arc<[u8]> = Arc::from(*b"three");
+        subscribers.publish(publication(1));
+        subscribers.publish(publication(2));
+        assert!(!subscribers.notify(notice.clone()));
+        subscribers.publish(publication(3));
+        let mut heard = Vec::new();
+        while let Some(batch) = subscribers.begin() {
+            let mut slots = Vec::new();
+            while let Some(delivery) = subscribers.advance(&batch) {
+                assert!(
+                    batch.bytes != notice || (delivery.start, batch.count_from(delivery.start)) == (0, 0)
+                );
+                slots.push(delivery.slot);
+            }
+            heard.push((batch.len(), slots));
+        }
+        let [(2, _), (0, told), (1, _)] = &heard[..] else { panic!("{heard:?}") };
+        assert_eq!(told[..], [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Heap {
     pub subscriptions: u64,
     /// Channels followed here: table, hashes, names.
     pub channels: u64,
-    /// Channels numbered here: table, hashes, names, those that may be forgotten.
+    /// Channels numbered here: table, hashes, names, those that may be forgotten, ids of publications, who is present.
     pub channels_owned: u64,
     /// Publications kept for those who come back.
     pub history: u64,

@@ -55,6 +55,8 @@ pub struct Counters {
     pub disconnects: [u64; Disconnect::ALL.len()],
     /// Slow consumers cut, by the bound that they were over, in the order of [`Bound::ALL`].
     pub slow_consumers: [u64; Bound::ALL.len()],
+    /// Announcements of how many follow a channel.
+    pub presence_events: u64,
     /// Ids of publications forgotten before their time for want of room.
     pub ids_evicted: u64,
     /// Gauge: connections.
@@ -75,6 +77,8 @@ pub struct Counters {
     pub history_bytes: u64,
     /// Gauge: publications kept here.
     pub history_publications: u64,
+    /// Gauge: channels numbered here whose followers are counted.
+    pub presence_channels: u64,
     /// Gauge: ids of publications remembered here.
     pub ids: u64,
 }

@@ -57,6 +57,7 @@ const COUNTERS: &[Family] = &[
         |c| c.overloaded,
     ),
     Family("roost_messages_delivered", "Publications written or queued to subscribers", |c| c.delivered),
+    Family("roost_presence_events", "Announcements of how many follow a channel", |c| c.presence_events),
     Family("roost_passes", "Walks over a subscriber list", |c| c.passes),
     Family(
         "roost_pass_publications",
@@ -94,6 +95,7 @@ const GAUGES: &[Family] = &[
     Family("roost_history_publications", "Publications kept for clients that come back", |c| {
         c.history_publications
     }),
+    Family("roost_presence_channels", "Channels whose followers are counted", |c| c.presence_channels),
     Family("roost_publish_ids", "Ids of publications by which publishers may try again", |c| c.ids),
 ];
 

@@ -27,6 +27,7 @@ impl<S: Socket> Shard<S> {
             Ok(Command::Subscribe { channel, since }) => self.subscribe(now, slot, &channel, since, id),
             Ok(Command::Unsubscribe { channel }) => self.unsubscribe(now, slot, &channel, id),
             Ok(Command::Publish { channel, data }) => self.publish(now, slot, &channel, data, id),
+            Ok(Command::Presence { channel }) => self.presence(slot, &channel, id),
             Ok(Command::Ping) => native::put_answer(&mut self.replies, &Answer::Pong, id),
             Err(refused) => self.error(&refused, id),
         }
@@ -80,6 +81,7 @@ impl<S: Socket> Shard<S> {
         if self.conns[slot].subscriptions.find(channel) == Some(subscription) {
             let position = self.hub.channels.subscribe(channel, slot, cursor.offset);
             self.conns[slot].subscriptions.reposition(channel, position);
+            self.recount(channel);
         }
         let recovered = recovery.as_ref().map(|recovery| recovery.gap.is_none());
         native::put_answer(&mut self.replies, &Answer::Subscribed { channel: &name, cursor, recovered }, id);
@@ -102,7 +104,7 @@ impl<S: Socket> Shard<S> {
 
     /// Answers now, or behind what an owner on another shard still has to answer: answers keep the order of the
     /// requests on a channel.
-    fn answer_in_turn(&mut self, slot: u32, name: &str, answer: LateAnswer, id: Option<&str>) {
+    pub(super) fn answer_in_turn(&mut self, slot: u32, name: &str, answer: LateAnswer, id: Option<&str>) {
         let owner = self.hub.owner(name);
         if self.conns[slot].asked == 0 || owner == self.settings.id {
             return self.answer_late(name, &answer, id);
@@ -118,6 +120,7 @@ impl<S: Socket> Shard<S> {
                 native::put_answer(&mut self.replies, &Answer::Unsubscribed { channel: name }, id);
             }
             LateAnswer::Refused(refused) => self.error(refused, id),
+            LateAnswer::Presence { beside } => self.put_presence(name, *beside, id),
         }
     }
 
@@ -126,7 +129,7 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Sends a request of a connection to the owner, who will answer it.
-    fn ask(&mut self, slot: u32, owner: ShardId, mail: Mail) {
+    pub(super) fn ask(&mut self, slot: u32, owner: ShardId, mail: Mail) {
         self.conns[slot].asked += 1;
         self.post(owner, mail);
     }
@@ -174,6 +177,7 @@ impl<S: Socket> Shard<S> {
         for moved in self.hub.channels.unsubscribe(channel, position).into_iter().flatten() {
             self.conns[moved.slot].subscriptions.reposition(channel, moved.position);
         }
+        self.recount(channel);
         self.forget_if_unused(now, channel);
     }
 
@@ -182,7 +186,7 @@ impl<S: Socket> Shard<S> {
         let Some(name) = self.hub.channels.forget_if_unused(channel) else { return };
         let owner = self.hub.owner(&name);
         if owner == self.settings.id {
-            self.hub.owned.leave(&name, owner, now);
+            self.left(now, &name, owner);
         } else {
             self.post(owner, Mail::Leave { shard: self.settings.id, name });
         }

@@ -132,6 +132,22 @@ pub enum Mail {
     },
     /// From an owner: for everyone who follows the channel.
     Publication(Publication),
+    /// To an owner: so many connections of `shard` follow the channel now, whose policy has them counted.
+    Present {
+        /// The sender.
+        shard: ShardId,
+        /// The channel.
+        name: Arc<str>,
+        /// How many.
+        count: u32,
+    },
+    /// From an owner: for everyone who follows the channel, and without a number.
+    Notice {
+        /// The channel.
+        name: Arc<str>,
+        /// The whole WebSocket frame.
+        frame: Arc<[u8]>,
+    },
     /// From the control thread.
     Ask {
         /// To be given back with the answer.
@@ -153,6 +169,11 @@ pub enum LateAnswer {
     Unsubscribed,
     /// `error`.
     Refused(Refused),
+    /// `presence`: the owner says how many follow the channel on other shards.
+    Presence {
+        /// So many.
+        beside: u64,
+    },
 }
 
 /// What the control thread may ask a shard.
@@ -243,7 +264,12 @@ impl Mail {
             Self::Join { id, .. } | Self::Later { id, .. } | Self::Published { id, .. } => {
                 id.as_ref().map_or(0, |id| id.len())
             }
-            Self::Replay { .. } | Self::Leave { .. } | Self::Ask { .. } | Self::Drain { .. } => 0,
+            Self::Notice { frame, .. } => frame.len(),
+            Self::Replay { .. }
+            | Self::Leave { .. }
+            | Self::Present { .. }
+            | Self::Ask { .. }
+            | Self::Drain { .. } => 0,
         };
         size_of::<Self>() + large
     }

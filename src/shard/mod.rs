@@ -15,6 +15,7 @@ mod commands;
 mod drain;
 mod pass;
 mod post;
+mod presence;
 mod read;
 mod replay;
 mod survey;
@@ -37,7 +38,7 @@ use budget::Budget;
 use conn_table::{ConnTable, Token};
 use drain::Drain;
 use mail::Parcel;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use survey::Survey;
 use sweep::Hand;
@@ -104,6 +105,8 @@ pub struct Shard<S> {
     replays: VecDeque<Token>,
     /// Channels with a batch on its way.
     passes: VecDeque<ChannelId>,
+    /// Channels whose subscribers came or went in this turn, where their policy has them counted.
+    recounts: BTreeSet<ChannelId>,
     /// Slots to be freed at the end of the turn.
     dead: Vec<u32>,
     /// The receive buffer of all connections.
@@ -136,6 +139,7 @@ impl<S: Socket> Shard<S> {
             again: VecDeque::new(),
             replays: VecDeque::new(),
             passes: VecDeque::new(),
+            recounts: BTreeSet::new(),
             dead: Vec::new(),
             // Not zeros, which the allocator would promise without having them: what every shard needs is there
             // before its first client.
@@ -213,12 +217,14 @@ impl<S: Socket> Shard<S> {
         let cutting = self.cut_largest(now);
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
         self.free_dead(now);
+        self.tell_counts(now);
+        let announce_at = self.announce(now);
         let surveying = self.survey_step();
         let listed = !self.again.is_empty() || !self.replays.is_empty();
         if draining || cutting || surveying || listed || !self.passes.is_empty() || !self.dead.is_empty() {
             return Next::Now;
         }
-        match sweep_at.into_iter().chain(expiry_at).min() {
+        match [sweep_at, expiry_at, announce_at].into_iter().flatten().min() {
             Some(at) => Next::At(at),
             None => Next::Idle,
         }

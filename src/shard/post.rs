@@ -4,7 +4,7 @@
 use super::Shard;
 use super::conn_table::Token;
 use super::drain::Drain;
-use super::mail::{ConnKey, Mail, Parcel, Publisher, Report};
+use super::mail::{ConnKey, LateAnswer, Mail, Parcel, Publisher, Report};
 use crate::clock::Now;
 use crate::conn::socket::Socket;
 use crate::conn::subscriptions::Subscription;
@@ -29,8 +29,11 @@ impl<S: Socket> Shard<S> {
                 self.post(conn.shard, Mail::Replayed { conn, serial, joined });
             }
             Mail::Replayed { conn, serial, joined } => self.replayed(now, conn, serial, joined),
-            Mail::Leave { shard, name } => self.hub.owned.leave(&name, shard, now),
-            Mail::Later { conn, name, answer, id, returning: false } => {
+            Mail::Leave { shard, name } => self.left(now, &name, shard),
+            Mail::Later { conn, name, mut answer, id, returning: false } => {
+                if let LateAnswer::Presence { beside } = &mut answer {
+                    *beside = self.hub.presence.beside(&name, conn.shard);
+                }
                 self.post(conn.shard, Mail::Later { conn, name, answer, id, returning: true });
             }
             Mail::Later { conn, name, answer, id, returning: true } => {
@@ -46,6 +49,8 @@ impl<S: Socket> Shard<S> {
                 });
             }
             Mail::Publication(publication) => self.deliver(publication),
+            Mail::Present { shard, name, count } => self.hub.presence.tell(&name, shard, count, now),
+            Mail::Notice { name, frame } => self.notify(&name, frame),
             Mail::Ask { ticket, question } => self.questioned(now, ticket, question),
             Mail::Drain { over_ms } => self.drain = Some(Drain::new(over_ms)),
         }

@@ -34,6 +34,7 @@ impl<S: Socket> Shard<S> {
             channels_owned: self.hub.owned.len() as u64,
             history_bytes: self.hub.owned.history_bytes() as u64,
             history_publications: self.hub.owned.history_publications() as u64,
+            presence_channels: self.hub.presence.len() as u64,
             ids: self.hub.owned.ids().len() as u64,
             ids_evicted: self.hub.owned.ids().evicted(),
             ..self.counters.clone()

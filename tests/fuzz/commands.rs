@@ -28,6 +28,7 @@ pub(crate) fn commands(bytes: &[u8]) {
         Command::Subscribe { channel, .. } => ("subscribe", Some(&**channel), None),
         Command::Unsubscribe { channel } => ("unsubscribe", Some(&**channel), None),
         Command::Publish { channel, data } => ("publish", Some(&**channel), Some(*data)),
+        Command::Presence { channel } => ("presence", Some(&**channel), None),
         Command::Ping => ("ping", None, None),
     };
     assert_eq!(value["type"], kind, "{text}");
@@ -68,6 +69,7 @@ fn publications(bytes: &[u8]) {
         for publication in &batch.publications {
             assert!(is_valid_channel_name(&publication.channel));
             assert!(serde_json::from_str::<&RawValue>(&publication.data).is_ok(), "{}", publication.data);
+            assert!(publication.id.as_ref().is_none_or(|id| (1..=128).contains(&id.len())));
         }
     }
     if let Err(refusal) = Batch::from_json(bytes) {
@@ -77,13 +79,14 @@ fn publications(bytes: &[u8]) {
 }
 
 /// What texts are put together from: lawful messages, and pieces that may land anywhere in them.
-const MESSAGES: [&str; 7] = [
+const MESSAGES: [&str; 8] = [
     r#"{"type":"subscribe","channel":"news","since":"abc-7","id":1}"#,
     r#"{"type":"unsubscribe","channel":"chat:1","id":{"n":[null]}}"#,
     r#"{"type":"publish","channel":"chat:1","data":{"x": 1.50,"y":[true,"\u00e9"]}}"#,
+    r#"{"type":"presence","channel":"room:1","id":[7]}"#,
     r#"{"type":"ping","id":"x"}"#,
     r#"{"channel":"c","data":{"count":3}}"#,
-    r#"{"channels":["c","d"],"data":null}"#,
+    r#"{"channels":["c","d"],"data":null,"id":"o-17"}"#,
     "{\"channel\":\"c\",\"data\":1}\n{\"channel\":\"d\",\"data\":2}\n",
 ];
 const PIECES: [&str; 24] = [

@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     },
     Unsubscribe,
     Publish(Number),
+    Presence,
     Ping,
     /// Something that is answered with this error.
     Nonsense(&'static str),
@@ -54,6 +55,15 @@ enum Flow {
     Past,
 }
 
+/// How many follow a channel, as far as a subscriber was told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Presence {
+    /// The last announcement.
+    announced: Option<u64>,
+    /// It has got its past since, and may have missed one.
+    doubtful: bool,
+}
+
 /// What excuses answers that would otherwise be wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Customs {
@@ -66,6 +76,10 @@ pub(crate) struct Customs {
 pub(crate) struct Book {
     requests: VecDeque<Request>,
     places: BTreeMap<Channel, Place>,
+    /// Of the channels that it follows.
+    presence: BTreeMap<Channel, Presence>,
+    /// The last answer to the question how many follow a channel.
+    counts: BTreeMap<Channel, u64>,
     /// The channels that it will follow once everything asked is answered.
     wanted: BTreeSet<Channel>,
     customs: Customs,
@@ -86,6 +100,7 @@ pub(crate) struct Message<'a> {
     recovered: Option<bool>,
     from: Option<u64>,
     to: Option<u64>,
+    count: Option<u64>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     pub(crate) code: Option<&'a str>,
@@ -108,7 +123,14 @@ pub(crate) enum News {
 
 impl Book {
     pub(crate) fn new(customs: Customs) -> Self {
-        Self { requests: VecDeque::new(), places: BTreeMap::new(), wanted: BTreeSet::new(), customs }
+        Self {
+            requests: VecDeque::new(),
+            places: BTreeMap::new(),
+            presence: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            customs,
+        }
     }
 
     pub(crate) fn ask(&mut self, id: Option<String>, channel: Option<Channel>, kind: Kind, truth: &Truth) {
@@ -126,13 +148,23 @@ impl Book {
             Kind::Subscribe { .. } if full => return Some(!self.wanted.contains(&channel)),
             Kind::Subscribe { .. } => _ = self.wanted.insert(channel),
             Kind::Unsubscribe => _ = self.wanted.remove(&channel),
-            Kind::Publish(_) | Kind::Ping | Kind::Nonsense(_) => {}
+            Kind::Publish(_) | Kind::Presence | Kind::Ping | Kind::Nonsense(_) => {}
         }
         Some(false)
     }
 
     pub(crate) fn places(&self) -> &BTreeMap<Channel, Place> {
         &self.places
+    }
+
+    /// How many follow a channel as this subscriber knows it, if it was told and cannot have missed a change.
+    pub(crate) fn announced(&self, channel: Channel) -> Option<u64> {
+        self.presence.get(&channel).filter(|presence| !presence.doubtful)?.announced
+    }
+
+    /// What it was last answered when it asked how many follow a channel.
+    pub(crate) fn count(&self, channel: Channel) -> Option<u64> {
+        self.counts.get(&channel).copied()
     }
 
     /// What is still owed, for a complaint.
@@ -169,6 +201,7 @@ impl Book {
                 assert_eq!(request.kind, Kind::Unsubscribe);
                 let place = self.places.remove(&channel).expect("it followed the channel");
                 assert!(!matches!(place.flow, Flow::Gap { .. }), "a gap was owed");
+                self.presence.remove(&channel);
                 News::Nothing
             }
             ("published", Some(channel)) => {
@@ -176,6 +209,10 @@ impl Book {
                 let Kind::Publish(number) = request.kind else { panic!("not the answer to {request:?}") };
                 assert!(is_open(&truth.names[channel]), "published where clients may not");
                 truth.told(number, message.offset.expect("an offset"));
+                News::Nothing
+            }
+            ("presence", Some(channel)) => {
+                self.presence(message, text, channel, truth);
                 News::Nothing
             }
             ("pong", None) => {
@@ -217,6 +254,34 @@ impl Book {
         News::Notification(channel, place.at, timestamp, replayed)
     }
 
+    /// The answer to a question, or an announcement.
+    fn presence(&mut self, message: &Message<'_>, text: &str, channel: Channel, truth: &Truth) {
+        let (name, number) = (&truth.names[channel], message.count.expect("a count"));
+        assert!(truth.counted[channel], "nobody counts who follows {name}");
+        if message.id.is_some() {
+            let request = self.answered(message, Some(channel));
+            assert_eq!(request.kind, Kind::Presence);
+            let least = u64::from(self.places.contains_key(&channel) && !self.is_leaving(channel));
+            assert!(number >= least, "it follows {name} itself");
+            count("presence asked for");
+            self.counts.insert(channel, number);
+            return;
+        }
+        let exact = format!(r#"{{"type":"presence","channel":"{name}","count":{number}}}"#);
+        assert_eq!(text, exact, "an announcement has three members");
+        assert!(number > 0, "nobody is told that nobody is there");
+        let presence = self.presence.get_mut(&channel);
+        *presence.unwrap_or_else(|| panic!("it follows no {name}")) =
+            Presence { announced: Some(number), doubtful: false };
+        count("presence announced");
+    }
+
+    /// It has asked to leave a channel, and that is not answered yet.
+    fn is_leaving(&self, channel: Channel) -> bool {
+        let leaves = |request: &Request| request.kind == Kind::Unsubscribe;
+        self.requests.iter().any(|request| request.channel == Some(channel) && leaves(request))
+    }
+
     fn subscribed(&mut self, message: &Message<'_>, channel: Channel, truth: &mut Truth) -> News {
         let request = self.answered(message, Some(channel));
         let Kind::Subscribe { since } = request.kind else { panic!("not the answer to {request:?}") };
@@ -239,6 +304,7 @@ impl Book {
         }
         let before = self.places.insert(channel, place);
         assert!(before.is_none(), "subscribed twice");
+        self.presence.insert(channel, Presence { announced: None, doubtful: place.flow != Flow::Live });
         assert_ne!(request.too_many, Some(true), "more channels than allowed");
         if place.flow == Flow::Live { News::Place(channel, head) } else { News::Nothing }
     }
@@ -296,6 +362,7 @@ impl Book {
             ("not_subscribed", Kind::Unsubscribe) => !follows,
             ("too_many_channels", Kind::Subscribe { .. }) => !follows && request.too_many != Some(false),
             ("forbidden", Kind::Publish(_)) => !open,
+            ("forbidden", Kind::Presence) => channel.is_some_and(|channel| !truth.counted[channel]),
             ("overloaded", Kind::Publish(_)) => open && self.customs.congestion,
             (_, Kind::Nonsense(expected)) => code == expected,
             (_, _) => false,

@@ -417,6 +417,7 @@ impl Client {
             Kind::Subscribe { since: None } => ("subscribe", String::new()),
             Kind::Unsubscribe => ("unsubscribe", String::new()),
             Kind::Publish(number) => ("publish", format!(r#","data":{}"#, truth.data(number))),
+            Kind::Presence => ("presence", String::new()),
             Kind::Ping => ("ping", String::new()),
             Kind::Nonsense(_) => ("dance", String::new()),
         };

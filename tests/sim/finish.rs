@@ -1,5 +1,6 @@
 //! The end of a world: the faults stop, and everything that was promised must be kept.
 
+use crate::book::Kind;
 use crate::client::{Client, Stage};
 use crate::trace::{count, say};
 use crate::truth::{Channel, floor};
@@ -7,7 +8,7 @@ use crate::world::World;
 use roost::clock::TICK_MS;
 use roost::dialect::cursor::Cursor;
 use roost::disconnect::{Bound, Disconnect};
-use roost::limits::PUBLISH_ID_KEEP_MS;
+use roost::limits::{PRESENCE_DEBOUNCE_MS, PUBLISH_ID_KEEP_MS};
 use roost::proto::frame::Opcode;
 use roost::shard::mail::{Answer, Question};
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ impl World {
         self.check_drain();
         self.everyone_gets_one_more();
         self.publishers_try_again();
+        self.everyone_is_counted();
         self.time_is_up();
         self.everyone_leaves();
         self.channels_are_forgotten();
@@ -159,6 +161,82 @@ impl World {
         }
         self.settle();
         self.check_settled();
+    }
+
+    /// Once nothing has changed for a while, everyone who was ever told knows how many follow; and when somebody leaves
+    /// then, everyone is told.
+    fn everyone_is_counted(&mut self) {
+        let counted = |world: &Self| {
+            let channels = 0..world.truth.names.len();
+            channels.filter(|&channel| world.truth.counted[channel]).collect::<Vec<_>>()
+        };
+        self.nothing_changes();
+        for channel in counted(self) {
+            self.check_presence(channel, false);
+        }
+        if self.has_tight_rate() {
+            return;
+        }
+        self.everyone_asks();
+        for channel in counted(self) {
+            let able = |client: &Client| follows(client, channel) && client.can_speak();
+            let Some(at) = self.clients.iter().position(able) else { continue };
+            let (clients, scene) = self.scene();
+            clients[at].ask(Kind::Unsubscribe, Some(channel), scene.truth);
+            self.settle();
+            self.nothing_changes();
+            self.check_presence(channel, true);
+        }
+        self.check_settled();
+    }
+
+    /// Waits until nobody has come or gone for as long as a change may wait for its announcement.
+    fn nothing_changes(&mut self) {
+        loop {
+            let before = self.followers();
+            self.wait(PRESENCE_DEBOUNCE_MS + 2 * TICK_MS);
+            if self.followers() == before {
+                return;
+            }
+        }
+    }
+
+    /// How many follow each channel. Nobody comes any more.
+    fn followers(&self) -> Vec<u64> {
+        let channels = 0..self.truth.names.len();
+        let of = |channel| self.clients.iter().filter(|client| follows(client, channel)).count() as u64;
+        channels.map(of).collect()
+    }
+
+    /// Whoever follows a channel knows how many do, if it was told at all; all of them must be when `told` is set.
+    fn check_presence(&self, channel: Channel, told: bool) {
+        let count = self.followers()[channel];
+        let name = &self.truth.names[channel];
+        for client in self.clients.iter().filter(|client| follows(client, channel) && !client.stalled) {
+            let announced = client.book.announced(channel);
+            let knows = announced.map_or(!told, |announced| announced == count);
+            assert!(knows, "client {} knows of {announced:?} in {name}, not of {count}", client.serial);
+        }
+    }
+
+    /// Every channel's count is what everyone is answered.
+    fn everyone_asks(&mut self) {
+        let (clients, scene) = self.scene();
+        let able = |client: &Client| client.can_speak() && client.stage == Stage::Open && !client.stalled;
+        for client in clients.iter_mut().filter(|client| able(client)) {
+            for channel in 0..scene.truth.names.len() {
+                client.ask(Kind::Presence, Some(channel), scene.truth);
+            }
+        }
+        self.settle();
+        let followers = self.followers();
+        for client in self.clients.iter().filter(|client| able(client)) {
+            for (channel, count) in followers.iter().enumerate() {
+                let told = client.book.count(channel);
+                let expected = self.truth.counted[channel].then_some(*count);
+                assert_eq!(told, expected, "client {} asks about {channel}", client.serial);
+            }
+        }
     }
 
     /// All timeouts pass: who answers stays, everybody else is gone, each for its own reason.
@@ -324,6 +402,7 @@ impl World {
             let counters = shard.counters();
             assert_eq!(counters.channels_owned, 0, "shard {id} remembers channels that nobody uses");
             assert_eq!((counters.history_bytes, counters.history_publications), (0, 0), "shard {id}");
+            assert_eq!(counters.presence_channels, 0, "shard {id} counts channels that nobody follows");
             assert_eq!((counters.ids, counters.ids_evicted), (0, 0), "shard {id} remembers ids");
             assert!(!self.node.has_mail(id), "mail is left");
             assert!(!self.node.has_cause(id, self.now), "shard {id} has no peace");

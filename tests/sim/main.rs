@@ -23,7 +23,7 @@ use world::World;
 /// Worlds in the ordinary run.
 const SEEDS: u64 = 500;
 /// What the ordinary run must show, and how often at least.
-const SHOWN: [&str; 44] = [
+const SHOWN: [&str; 46] = [
     "status 101",
     "status 400",
     "status 404",
@@ -66,6 +66,8 @@ const SHOWN: [&str; 44] = [
     "a slow reader that caught up",
     "the node went over its budget",
     "a lag cut for all",
+    "presence asked for",
+    "presence announced",
     "an id again",
     "an id after its time",
 ];

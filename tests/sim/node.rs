@@ -158,6 +158,7 @@ impl Node {
             match parcel {
                 Parcel::Shard(to, mail) if to == self.witness() => match mail {
                     Mail::Publication(publication) => self.witnessed.push(publication),
+                    Mail::Notice { .. } => {}
                     mail => assert!(matches!(mail, Mail::Joined { .. }), "the witness gets {mail:?}"),
                 },
                 Parcel::Shard(to, mail) => self.lane(shard, usize::from(to.0)).push_back(mail),
@@ -205,7 +206,9 @@ fn label(mail: &Mail) -> String {
         Mail::Publish { name, publisher, .. } => format!("publish to {name} by {publisher:?}"),
         Mail::Joined { conn, joined, .. } => format!("the join of {conn:?}: {}", outcome(joined)),
         Mail::Replayed { conn, joined, .. } => format!("a page for {conn:?}: {}", outcome(joined)),
+        Mail::Notice { name, .. } => format!("a notice of {name}"),
         Mail::Join { .. }
+        | Mail::Present { .. }
         | Mail::Replay { .. }
         | Mail::Leave { .. }
         | Mail::Later { .. }

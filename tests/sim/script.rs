@@ -129,12 +129,13 @@ impl Client {
     fn ask_about_a_channel(&mut self, count: usize, rng: &mut Rng, scene: &mut Scene<'_>) {
         let channel = rng.usize(..scene.truth.names.len());
         for _ in 0..count {
-            let kind = match rng.u8(..10) {
+            let kind = match rng.u8(..11) {
                 0..5 => {
                     let with_since = rng.bool();
                     Kind::Subscribe { since: self.since(channel, rng).filter(|_| with_since) }
                 }
                 5..7 => Kind::Unsubscribe,
+                7 => Kind::Presence,
                 _ => {
                     let padding = draw_padding(rng, scene.limits.message_bytes_max - 500);
                     Kind::Publish(scene.truth.publish(channel, padding))

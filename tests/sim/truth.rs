@@ -36,6 +36,8 @@ pub(crate) struct Truth {
     publications: Vec<Publication>,
     numbers: HashMap<(Channel, Epoch, u64), Number>,
     heads: Vec<Heads>,
+    /// By channel: whether it is counted who follows.
+    pub(crate) counted: Vec<bool>,
     /// How long the numbering of each channel is kept.
     keep_ms: Vec<u64>,
     /// Where a witness follows all channels from the beginning: what the node must have.
@@ -46,12 +48,22 @@ pub(crate) struct Truth {
 impl Truth {
     pub(crate) fn new(
         names: Vec<String>,
+        counted: Vec<bool>,
         keep_ms: Vec<u64>,
         past: Option<Past>,
         clock: Rc<Cell<u64>>,
     ) -> Self {
         let heads = vec![Heads::new(); names.len()];
-        Self { names, publications: Vec::new(), numbers: HashMap::new(), heads, keep_ms, past, clock }
+        Self {
+            names,
+            publications: Vec::new(),
+            numbers: HashMap::new(),
+            heads,
+            counted,
+            keep_ms,
+            past,
+            clock,
+        }
     }
 
     /// How long the node remembers a channel that nobody uses.

@@ -82,6 +82,7 @@ impl World {
             owner_bytes: limits.history_bytes / node.len(),
             channel_bytes: limits.history_channel_bytes,
         };
+        let counted = rules.policies.iter().map(|policy| policy.presence).collect();
         let keep_ms = rules.policies.iter().map(|policy| policy.history_ttl_ms.max(CHANNEL_KEEP_MS));
         let keep_ms: Vec<u64> = keep_ms.collect();
         // A channel that a witness follows is never forgotten, so some worlds have none.
@@ -96,7 +97,7 @@ impl World {
             accepted: vec![0; node.len()],
             node,
             clients: Vec::new(),
-            truth: Truth::new(names, keep_ms, past, clock.clone()),
+            truth: Truth::new(names, counted, keep_ms, past, clock.clone()),
             clock,
             trace: Trace::default(),
             drain_over_ms: None,

@@ -5,6 +5,8 @@ import re
 import websockets.exceptions
 from harness import scenario
 
+from scenarios.api import metrics
+
 CHANNELS_MAX = 128
 NAME_BYTES_MAX = 164
 
@@ -191,3 +193,43 @@ def other_epoch(world):
     assert answer["type"] == "subscribed" and answer["recovered"] is False, answer
     gap = client.hear()
     assert gap == {"type": "gap", "channel": "a", "from": 1, "to": 2, "cursor": answer["cursor"]}, gap
+
+
+@scenario(
+    "presence counts over all shards, tells everyone of a change once, and of no page that is loaded anew",
+    "--shards", "2", config='[channels."room:"]\npresence = true\n',
+)
+def presence(world):
+    rooms = [f"room:{number}" for number in range(4)]
+    stays, *others = [world.subscriber(*rooms) for _ in range(7)]
+
+    def told(count):
+        """Hears announcements until every room has this count; returns all counts that came."""
+        heard, last = set(), {}
+        while [last.get(room) for room in rooms] != [count] * len(rooms):
+            message = stays.hear()
+            assert set(message) == {"type", "channel", "count"} and message["type"] == "presence", message
+            last[message["channel"]] = message["count"]
+            heard.add(message["count"])
+        return heard
+
+    told(7)
+    for room in rooms:
+        assert world.curl(f"/presence/{room}").json() == {"channel": room, "count": 7}
+        asked = {"type": "presence", "channel": room, "id": [room]}
+        assert stays.ask(asked) == {"type": "presence", "channel": room, "count": 7, "id": [room]}
+    # A page is loaded anew, so that the next change of all that is announced is that of the one who stays away.
+    others.pop().ws.close()
+    others.append(world.subscriber(*rooms))
+    assert world.curl("/presence/room:0").json()["count"] == 7
+    others.pop().ws.close()
+    assert told(6) == {6}
+    assert metrics(world)["roost_presence_events_total"] >= 2 * len(rooms)
+    assert metrics(world)["roost_presence_channels"] == len(rooms)
+    world.curl("/presence/hall").error(403, "forbidden")
+    world.curl("/presence/a%20b").error(400, "bad_channel")
+    for path in ["/presence/room:a/b", "/presence/room:a%2Fb"]:
+        assert world.curl(path).json() == {"channel": "room:a/b", "count": 0}, path
+    stays.error({"type": "presence", "channel": "hall", "id": 1}, "forbidden", id=1)
+    answer = stays.ask({"type": "presence", "channel": "room:nobody"})
+    assert answer == {"type": "presence", "channel": "room:nobody", "count": 0}, answer

@@ -1,0 +1,371 @@
+//! How many follow a channel: a node of several shards, driven by hand through their public verbs in virtual time, whose
+//! mail arrives at once.
+
+use roost::clock::{Now, TICK_MS};
+use roost::config::policy::{Policies, PolicyRule};
+use roost::conn::socket::Socket;
+use roost::hub::ShardId;
+use roost::hub::names::Names;
+use roost::limits::Limits;
+use roost::proto::frame::{Opcode, put_masked_frame};
+use roost::proto::origin::OriginPolicy;
+use roost::shard::conn_table::Token;
+use roost::shard::mail::{Mail, Parcel};
+use roost::shard::{Next, Readiness, Settings, Shard};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind, IoSlice};
+use std::rc::Rc;
+
+const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
+const GONE: Readiness = Readiness { readable: true, writable: true, read_closed: true };
+const SHARDS: u16 = 3;
+const DEBOUNCE_MS: u64 = 3_000;
+
+/// A peer that takes everything.
+#[derive(Debug, Default)]
+struct Peer {
+    sends: VecDeque<u8>,
+    got: Vec<u8>,
+    gone: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Line(Rc<RefCell<Peer>>);
+
+impl Socket for Line {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Peer { sends, gone, .. } = &mut *self.0.borrow_mut();
+        let count = into.len().min(sends.len());
+        into.iter_mut().zip(sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
+        if count == 0 && !*gone { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+        let got = &mut self.0.borrow_mut().got;
+        chunks.iter().for_each(|chunk| got.extend_from_slice(chunk));
+        Ok(chunks.iter().map(|chunk| chunk.len()).sum())
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A client and its connection.
+struct Client {
+    shard: usize,
+    token: Token,
+    line: Line,
+}
+
+impl Client {
+    /// What it has heard since it was last asked.
+    fn hear(&self) -> Vec<Value> {
+        let got = std::mem::take(&mut self.line.0.borrow_mut().got);
+        let head = got.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let (mut rest, mut heard) = (&got[head..], Vec::new());
+        while let [opcode, length, ..] = *rest {
+            let (begin, length) = match length {
+                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+                length => (2, usize::from(length)),
+            };
+            if opcode == 0x81 {
+                heard.push(serde_json::from_slice(&rest[begin..begin + length]).expect("JSON"));
+            }
+            rest = &rest[begin + length..];
+        }
+        heard
+    }
+
+    /// The counts that were announced to it since it was last asked.
+    fn counts(&self) -> Vec<u64> {
+        let event = |heard: &Value| (heard["type"] == "presence").then(|| heard["count"].as_u64().unwrap());
+        self.hear().iter().filter_map(event).collect()
+    }
+}
+
+struct Node {
+    shards: Vec<Shard<Line>>,
+    next: Vec<Next>,
+    now: Now,
+    names: Names,
+    /// What shards told owners of who is present, ever.
+    told: usize,
+}
+
+impl Node {
+    /// Channels that begin with `room:` have presence.
+    fn new() -> Self {
+        let names = Names::new(1);
+        let room = PolicyRule { presence: Some(true), ..PolicyRule::default() };
+        let policies = Policies::new(&BTreeMap::from([("room:".to_owned(), room)])).expect("a good prefix");
+        let shard = |id| {
+            Shard::new(Settings {
+                id: ShardId(id),
+                shards: SHARDS,
+                limits: Limits::default(),
+                policies: policies.clone(),
+                origins: OriginPolicy::SameOrigin,
+                echo: false,
+                node: "test".into(),
+                names,
+                own_seed: u64::from(id),
+            })
+        };
+        let shards = (0..SHARDS).map(shard).collect();
+        Self {
+            shards,
+            next: vec![Next::Idle; SHARDS.into()],
+            now: Now { mono_ms: 1_000, wall_ms: 0 },
+            names,
+            told: 0,
+        }
+    }
+
+    /// A presence channel that a shard owns.
+    fn room(&self, owner: u16) -> String {
+        let mut rooms = (0..).map(|number| format!("room:{number}"));
+        rooms.find(|name| self.names.owner(name, SHARDS) == ShardId(owner)).expect("one of many")
+    }
+
+    /// A client comes, and follows a channel if there is one.
+    fn connect(&mut self, shard: usize, channel: &str) -> Client {
+        let client = self.arrive(shard, channel);
+        self.settle();
+        client
+    }
+
+    fn arrive(&mut self, shard: usize, channel: &str) -> Client {
+        let line = Line::default();
+        let now = self.now;
+        let token = self.shards[shard].insert(now, line.clone()).expect("there is room");
+        let query = if channel.is_empty() { String::new() } else { format!("?channel={channel}") };
+        let request = format!(
+            "GET /live{query} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        line.0.borrow_mut().sends.extend(request.bytes());
+        self.shards[shard].ready(now, token, READABLE);
+        self.next[shard] = Next::Now;
+        Client { shard, token, line }
+    }
+
+    fn say(&mut self, client: &Client, message: &Value) {
+        let mut frame = Vec::new();
+        put_masked_frame(&mut frame, Opcode::Text, message.to_string().as_bytes(), [1, 2, 3, 4]);
+        client.line.0.borrow_mut().sends.extend(frame);
+        self.shards[client.shard].ready(self.now, client.token, READABLE);
+        self.next[client.shard] = Next::Now;
+        self.settle();
+    }
+
+    /// A client's end, without a goodbye.
+    fn vanish(&mut self, client: &Client) {
+        client.line.0.borrow_mut().gone = true;
+        self.shards[client.shard].ready(self.now, client.token, GONE);
+        self.next[client.shard] = Next::Now;
+        self.settle();
+    }
+
+    fn mail(&mut self, shard: usize, mail: Mail) {
+        self.told += usize::from(matches!(mail, Mail::Present { .. }));
+        self.shards[shard].mail(self.now, mail);
+        self.next[shard] = Next::Now;
+    }
+
+    /// Turns and mail, until there is nothing to do at this moment.
+    fn settle(&mut self) {
+        let due =
+            |next: &Next, now_ms| matches!(next, Next::Now) || matches!(next, Next::At(at) if *at <= now_ms);
+        while let Some(shard) = self.next.iter().position(|next| due(next, self.now.mono_ms)) {
+            self.next[shard] = self.shards[shard].turn(self.now);
+            let parcels: Vec<Parcel> = self.shards[shard].parcels().collect();
+            for parcel in parcels {
+                match parcel {
+                    Parcel::Shard(to, mail) => self.mail(usize::from(to.0), mail),
+                    Parcel::Control(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Time passes, with turns at the moments that shards asked for.
+    fn pass(&mut self, ms: u64) {
+        let end_ms = self.now.mono_ms + ms;
+        let at_ms = |next: &Next| match next {
+            Next::At(at_ms) => Some(*at_ms),
+            Next::Now | Next::Idle => None,
+        };
+        while let Some(at_ms) = self.next.iter().filter_map(at_ms).min().filter(|at_ms| *at_ms <= end_ms) {
+            self.now.mono_ms = at_ms;
+            self.settle();
+        }
+        self.now.mono_ms = end_ms;
+    }
+
+    /// Counters of all shards: channels counted, events.
+    fn counters(&self) -> (u64, u64) {
+        let all = self.shards.iter().map(Shard::counters);
+        all.fold((0, 0), |(channels, events), one| {
+            (channels + one.presence_channels, events + one.presence_events)
+        })
+    }
+}
+
+#[test]
+fn who_stays_is_announced_once_after_three_seconds_to_everyone_on_every_shard() {
+    let mut node = Node::new();
+    let room = node.room(2);
+    let clients: Vec<Client> = (0..3).map(|shard| node.connect(shard, &room)).collect();
+    clients.iter().for_each(|client| _ = client.hear());
+    node.pass(DEBOUNCE_MS - 1);
+    assert!(clients.iter().all(|client| client.hear().is_empty()), "too early");
+    node.pass(1);
+    for client in &clients {
+        assert_eq!(client.hear(), [json!({ "type": "presence", "channel": room, "count": 3 })]);
+    }
+    node.pass(20_000);
+    assert!(clients.iter().all(|client| client.counts().is_empty()), "nothing has changed");
+    assert_eq!(node.counters(), (1, 1));
+}
+
+#[test]
+fn a_page_that_is_loaded_anew_is_no_event() {
+    let mut node = Node::new();
+    let room = node.room(0);
+    let [stays, mut loads] = [1, 2].map(|shard| node.connect(shard, &room));
+    node.pass(DEBOUNCE_MS);
+    assert_eq!((stays.counts(), loads.counts()), (vec![2], vec![2]));
+    for shard in [0, 1, 2, 1] {
+        node.vanish(&loads);
+        node.pass(DEBOUNCE_MS - 100);
+        loads = node.connect(shard, &room);
+        node.pass(DEBOUNCE_MS);
+        assert_eq!((stays.counts(), loads.counts()), (vec![], vec![]));
+    }
+    node.vanish(&loads);
+    node.pass(DEBOUNCE_MS);
+    assert_eq!(stays.counts(), [1]);
+}
+
+#[test]
+fn ten_thousand_who_come_one_by_one_are_an_event_every_three_seconds_and_a_piece_of_mail_a_turn() {
+    let mut node = Node::new();
+    let room = node.room(0);
+    let first = node.connect(1, &room);
+    let (mut crowd, mut heard) = (Vec::new(), Vec::new());
+    // Ten seconds: so many in each tick, in one turn each of two shards.
+    for _ in 0..100 {
+        crowd.extend((0..100).map(|number| node.arrive(1 + number % 2, &room)));
+        node.settle();
+        node.pass(TICK_MS);
+        heard.extend(first.counts());
+    }
+    assert_eq!(heard, [3_001, 6_001, 9_001], "at 3, 6 and 9 s");
+    node.pass(DEBOUNCE_MS);
+    assert_eq!(first.counts(), [10_001]);
+    assert_eq!(crowd.iter().map(|client| client.counts().len()).max(), Some(4));
+    assert_eq!(node.counters(), (1, 4));
+    // The subscribers of shards 1 and 2 come in the turn in which their owner's answers do.
+    assert!(node.told <= 1 + 2 * 100, "{} pieces of mail", node.told);
+}
+
+#[test]
+fn whoever_asks_behind_its_own_subscribe_is_counted_wherever_the_owner_is() {
+    let mut node = Node::new();
+    for owner in 0..SHARDS {
+        let room = node.room(owner);
+        for shard in 0..3 {
+            let client = node.arrive(shard, "");
+            let mut frames = Vec::new();
+            for (id, kind) in ["presence", "subscribe", "presence", "unsubscribe", "presence", "subscribe"]
+                .into_iter()
+                .enumerate()
+            {
+                let text = json!({ "type": kind, "channel": room, "id": id }).to_string();
+                put_masked_frame(&mut frames, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+            }
+            client.line.0.borrow_mut().sends.extend(frames);
+            node.shards[shard].ready(node.now, client.token, READABLE);
+            node.settle();
+            let heard = client.hear();
+            let ids: Vec<_> = heard.iter().map(|one| one["id"].as_u64().unwrap()).collect();
+            assert_eq!(ids, [0, 1, 2, 3, 4, 5], "answers keep their order");
+            let beside = shard as u64;
+            assert_eq!(heard[0], json!({ "type": "presence", "channel": room, "count": beside, "id": 0 }));
+            assert!(heard[2]["count"].as_u64() <= Some(beside + 1));
+            assert_eq!(heard[4]["count"], beside, "it has left: {heard:?}");
+            node.say(&client, &json!({ "type": "presence", "channel": room }));
+            assert_eq!(client.hear()[0]["count"], beside + 1);
+        }
+    }
+}
+
+#[test]
+fn a_channel_without_the_policy_answers_forbidden_and_announces_nothing() {
+    let mut node = Node::new();
+    let client = node.connect(0, "hall:1");
+    client.hear();
+    node.say(&client, &json!({ "type": "presence", "channel": "hall:1", "id": 7 }));
+    let answer = &client.hear()[0];
+    assert_eq!((&answer["code"], &answer["id"]), (&json!("forbidden"), &json!(7)));
+    node.say(&client, &json!({ "type": "presence", "channel": "a b" }));
+    assert_eq!(client.hear()[0]["code"], "bad_channel");
+    node.pass(2 * DEBOUNCE_MS);
+    assert!(client.hear().is_empty());
+    assert_eq!((node.counters(), node.told), ((0, 0), 0));
+}
+
+#[test]
+fn events_keep_their_place_among_publications_and_take_no_number() {
+    let mut node = Node::new();
+    let room = node.room(1);
+    let client = node.connect(0, &room);
+    client.hear();
+    for number in 0..70 {
+        let publisher = roost::shard::mail::Publisher::Call { ticket: 1, index: 0 };
+        let (name, data) = (room.as_str().into(), number.to_string().into());
+        node.mail(1, Mail::Publish { name, data, id: None, publisher });
+        node.settle();
+        node.pass(TICK_MS);
+    }
+    let heard = client.hear();
+    let at = heard.iter().position(|one| one["type"] == "presence").expect("an event");
+    assert_eq!(heard[at - 1]["offset"], 30, "those of the first three seconds");
+    let offsets: Vec<_> = heard.iter().filter_map(|one| one["offset"].as_u64()).collect();
+    assert_eq!(offsets, (1..=70).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_connection_that_died_without_a_goodbye_leaves_when_its_time_is_over() {
+    let mut node = Node::new();
+    let room = node.room(2);
+    let alive = node.connect(0, &room);
+    let _dead = node.connect(1, &room);
+    let idle_ms = Limits::default().idle_timeout_ms;
+    for _ in 0..idle_ms / 1_000 + 5 {
+        node.pass(1_000);
+        node.say(&alive, &json!({ "type": "ping" }));
+    }
+    assert_eq!(alive.counts(), [2, 1]);
+}
+
+#[test]
+fn a_drain_takes_everyone_out_of_the_count_and_the_channels_are_forgotten() {
+    let mut node = Node::new();
+    for owner in 0..SHARDS {
+        let room = node.room(owner);
+        (0..3).for_each(|shard| _ = node.connect(shard, &room));
+    }
+    assert_eq!(node.counters().0, 3);
+    (0..3).for_each(|shard| node.mail(shard, Mail::Drain { over_ms: 1_000 }));
+    node.settle();
+    node.pass(2_000 + DEBOUNCE_MS);
+    assert_eq!(node.counters().0, 0);
+}
