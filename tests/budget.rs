@@ -108,8 +108,8 @@ impl Edge {
     fn publish(&mut self, channel: &str, count: usize, bytes: usize) {
         for _ in 0..count {
             let data = format!("\"{}\"", "x".repeat(bytes)).into();
-            let publisher = Publisher::Call { ticket: 1, index: 0 };
-            self.shard.mail(NOW, Mail::Publish { name: channel.into(), data, id: None, publisher });
+            let publisher = Publisher::Call { ticket: 1, index: 0, id: None };
+            self.shard.mail(NOW, Mail::Publish { name: channel.into(), data, publisher });
         }
     }
 

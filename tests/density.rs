@@ -134,10 +134,10 @@ impl World {
     /// Returns where the channel stands then.
     fn publish(&mut self, channel: &str, data: &str) -> Cursor {
         let owner = self.shards[0].owner(channel);
-        let publisher = Publisher::Call { ticket: 0, index: 0 };
         self.published += 1;
         let id = Some(format!("order-{:07}", self.published).into());
-        let mail = Mail::Publish { name: channel.into(), data: data.into(), id, publisher };
+        let publisher = Publisher::Call { ticket: 0, index: 0, id };
+        let mail = Mail::Publish { name: channel.into(), data: data.into(), publisher };
         self.shards[usize::from(owner.0)].mail(NOW, mail);
         match self.settle()[..] {
             [Report::Published { cursor: Some(cursor), .. }] => cursor,
@@ -316,9 +316,9 @@ fn every_byte_of_a_publication_on_its_way_is_accounted_for() {
         (0..CROWD as usize).for_each(|peer| world.stall(peer));
         let shard = &mut world.shards[0];
         for index in 0..3 {
-            let publisher = Publisher::Call { ticket: 1, index };
+            let publisher = Publisher::Call { ticket: 1, index, id: None };
             let data = "2".repeat(3_000).into();
-            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, id: None, publisher });
+            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, publisher });
             // One turn serves some of them; the others wait, and what is published next waits behind.
             shard.turn(NOW);
         }

@@ -10,7 +10,7 @@ use roost::limits::Limits;
 use roost::proto::frame::{Opcode, put_masked_frame};
 use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
-use roost::shard::mail::{Mail, Parcel};
+use roost::shard::mail::{Mail, Parcel, Publisher};
 use roost::shard::{Next, Readiness, Settings, Shard};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -329,9 +329,9 @@ fn events_keep_their_place_among_publications_and_take_no_number() {
     let client = node.connect(0, &room);
     client.hear();
     for number in 0..70 {
-        let publisher = roost::shard::mail::Publisher::Call { ticket: 1, index: 0 };
+        let publisher = Publisher::Call { ticket: 1, index: 0, id: None };
         let (name, data) = (room.as_str().into(), number.to_string().into());
-        node.mail(1, Mail::Publish { name, data, id: None, publisher });
+        node.mail(1, Mail::Publish { name, data, publisher });
         node.settle();
         node.pass(TICK_MS);
     }

@@ -124,11 +124,10 @@ impl Pair {
 
     /// What shard 1 sends when somebody publishes to channels that it owns.
     fn publish(&mut self, channels: &[String], data: &str) -> Vec<Mail> {
-        let publisher = |index| Publisher::Call { ticket: 1, index };
+        let publisher = |index| Publisher::Call { ticket: 1, index, id: None };
         let mail = channels.iter().zip(0..).map(|(channel, index)| Mail::Publish {
             name: channel.as_str().into(),
             data: data.into(),
-            id: None,
             publisher: publisher(index),
         });
         let mail = mail.collect();

@@ -288,8 +288,8 @@ impl Control {
         }
         let ticket = self.ticket(call);
         for (index, ((name, data, id), owner)) in outgoing.into_iter().zip(owners).enumerate() {
-            let publisher = Publisher::Call { ticket, index: index as u32 };
-            self.sender.sort(Parcel::Shard(owner, Mail::Publish { name, data, id, publisher }));
+            let publisher = Publisher::Call { ticket, index: index as u32, id };
+            self.sender.sort(Parcel::Shard(owner, Mail::Publish { name, data, publisher }));
         }
     }
 

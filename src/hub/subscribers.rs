@@ -94,6 +94,9 @@ pub struct Delivery {
     pub start: usize,
 }
 
+// Notices cost publications nothing.
+const _: () = assert!(size_of::<Item>() == size_of::<Publication>());
+
 impl Subscribers {
     /// How many there are.
     #[must_use]

@@ -150,8 +150,7 @@ impl<S: Socket> Shard<S> {
             return self.answer_in_turn(slot, name, LateAnswer::Refused(overloaded()), id);
         }
         let publisher = Publisher::Conn(self.key(slot), id.map(Into::into));
-        // Nothing tells a client's second attempt from a second publication: its `id` is its request's.
-        self.ask(slot, owner, Mail::Publish { name: name.into(), data: data.into(), id: None, publisher });
+        self.ask(slot, owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
     }
 
     /// Answers a client's publish; no offset means that the owner had no room.

@@ -37,6 +37,9 @@ pub enum Publisher {
         ticket: u64,
         /// Counted from 0.
         index: u32,
+        /// By which a second one of the channel is taken for the same. A client has none: the `id` of its request only comes
+        /// back.
+        id: Option<Box<str>>,
     },
 }
 
@@ -114,8 +117,6 @@ pub enum Mail {
         name: Box<str>,
         /// Valid JSON.
         data: Box<str>,
-        /// By which a second one of the channel is taken for the same; clients have none.
-        id: Option<Box<str>>,
         /// Who waits for the outcome.
         publisher: Publisher,
     },
@@ -250,14 +251,31 @@ pub enum Parcel {
     Control(Report),
 }
 
+// It is copied several times on its way.
+const _: () = assert!(size_of::<Mail>() <= 80);
+
+impl Publisher {
+    /// Bytes on the heap: what it sent along.
+    fn bytes(&self) -> usize {
+        let (Self::Conn(_, id) | Self::Call { id, .. }) = self;
+        id.as_ref().map_or(0, |id| id.len())
+    }
+
+    /// Takes out what a second attempt is known by.
+    pub fn take_id(&mut self) -> Option<Box<str>> {
+        match self {
+            Self::Conn(..) => None,
+            Self::Call { id, .. } => id.take(),
+        }
+    }
+}
+
 impl Mail {
     /// Bytes that it weighs in a mailbox: what a sender can make large, and a little for the rest.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let large = match self {
-            Self::Publish { name, data, id, .. } => {
-                name.len() + data.len() + id.as_ref().map_or(0, |id| id.len())
-            }
+            Self::Publish { name, data, publisher } => name.len() + data.len() + publisher.bytes(),
             Self::Publication(publication) => publication.bytes(),
             Self::Joined { joined, id, .. } => joined.bytes() + id.as_ref().map_or(0, |id| id.len()),
             Self::Replayed { joined, .. } => joined.bytes(),

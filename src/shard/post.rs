@@ -39,8 +39,8 @@ impl<S: Socket> Shard<S> {
             Mail::Later { conn, name, answer, id, returning: true } => {
                 self.serve_if_open(now, conn, |shard| shard.answer_late(&name, &answer, id.as_deref()));
             }
-            Mail::Publish { name, data, id, publisher } => {
-                let cursor = self.number_once(now, &name, &data, id);
+            Mail::Publish { name, data, mut publisher } => {
+                let cursor = self.number_once(now, &name, &data, publisher.take_id());
                 self.tell_publisher(name, cursor, publisher);
             }
             Mail::Published { conn, name, offset, id } => {
@@ -128,7 +128,7 @@ impl<S: Socket> Shard<S> {
                 let offset = cursor.map(|cursor| cursor.offset);
                 self.post(conn.shard, Mail::Published { conn, name: name.into(), offset, id });
             }
-            Publisher::Call { ticket, index } => {
+            Publisher::Call { ticket, index, .. } => {
                 self.parcels.push(Parcel::Control(Report::Published { ticket, index, cursor }));
             }
         }

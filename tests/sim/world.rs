@@ -352,9 +352,9 @@ impl World {
         self.calls.insert(call, number);
         let (owner, (ticket, index)) = (self.node.owner(name), call);
         let data = self.truth.data(number);
-        let publisher = Publisher::Call { ticket, index };
         let id = id.map(|id| self.attempts.sent(id, number, self.now.mono_ms));
-        self.node.send(owner, Mail::Publish { name: name.into(), data: data.into(), id, publisher });
+        let publisher = Publisher::Call { ticket, index, id };
+        self.node.send(owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
         data.len()
     }
 
