@@ -147,7 +147,11 @@ pub(super) fn overloaded() -> Refusal {
 }
 
 fn unknown() -> Refusal {
-    Refusal::new(503, "outcome_unknown", "a shard did not say in time whether this went out")
+    Refusal::new(
+        503,
+        "outcome_unknown",
+        "a shard did not say in time whether this went out; with its `id` it may be sent again",
+    )
 }
 
 fn silent() -> Refusal {
