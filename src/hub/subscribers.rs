@@ -202,6 +202,7 @@ impl Subscribers {
     }
 
     /// The next subscriber to serve, and from where in `batch`. None when the pass is at its end.
+    #[inline] // A call for each delivery is a quarter of what this costs.
     pub fn advance(&mut self, batch: &Batch) -> Option<Delivery> {
         let fanout = self.fanout.as_mut()?;
         while let Some(subscriber) = self.list.get(fanout.cursor) {
@@ -293,9 +294,14 @@ impl Batch {
         match usize::try_from(past) {
             Err(_) | Ok(0) => Some(0),
             Ok(past) if past < self.ends.len() => Some(self.ends[past - 1] as usize),
-            // A notice is nobody's past, whatever this says of its number: it has none.
-            Ok(_) => self.ends.is_empty().then_some(0),
+            Ok(_) => self.start_beyond(),
         }
+    }
+
+    /// For whom all of a batch is its past, or so it seems: a notice has no number, and is nobody's past.
+    #[cold]
+    fn start_beyond(&self) -> Option<usize> {
+        self.ends.is_empty().then_some(0)
     }
 
     fn heap_bytes(&self) -> usize {

@@ -53,6 +53,9 @@ impl<S: Socket> Shard<S> {
 
     /// Tells the owners of the channels that were joined or left in this turn how many follow them here.
     pub(super) fn tell_counts(&mut self, now: Now) {
+        if self.recounts.is_empty() {
+            return;
+        }
         let own = self.settings.id;
         for channel in std::mem::take(&mut self.recounts) {
             // Of one that nobody follows any more the owner was told already, and another may have taken its place.
@@ -79,6 +82,9 @@ impl<S: Socket> Shard<S> {
     /// Announces the counts that changed a while ago, within the budget. Returns when there are more, in milliseconds since
     /// the node started.
     pub(super) fn announce(&mut self, now: Now) -> Option<u64> {
+        if self.hub.presence.next_ms().is_none_or(|next_ms| next_ms > now.mono_ms) {
+            return self.hub.presence.next_ms();
+        }
         for _ in 0..PRESENCE_BUDGET {
             let Some(due) = self.hub.presence.take_due(now) else { break };
             let Some(Announcement { name, count }) = self.hub.presence.announce(due) else { continue };
