@@ -254,6 +254,14 @@ fn a_wrong_key_or_value_in_the_file_is_named_with_line_column_and_neighbour() {
             "roost.toml:2:15: channels.\"a\".history_ttl: `5` is not a time: did you mean `5s`?",
         ),
         (
+            "[channels.a]\nslow = \"lastest\"",
+            "roost.toml:2:8: channels.\"a\".slow: `lastest` is not what becomes of slow readers: did you mean `latest`? (disconnect, drop or latest)",
+        ),
+        (
+            "[channels.a]\nslow = true",
+            "roost.toml:2:8: channels.\"a\".slow: `true` is not what becomes of slow readers (disconnect, drop or latest)",
+        ),
+        (
             "[channels.\"a b\"]",
             "roost.toml:1:11: channels.\"a b\": no channel name can begin with \"a b\": ' ' is",
         ),
@@ -463,7 +471,7 @@ proptest! {
         origins in prop::collection::vec("https://[a-z]{1,9}\\.example", 0..4),
         rules in prop::collection::btree_map(
             "[a-z:/=@.]{0,5}",
-            any::<(Option<bool>, Option<u16>, Option<u16>)>(),
+            any::<(Option<bool>, Option<u16>, Option<u16>, Option<prop::sample::Index>)>(),
             0..6,
         ),
         echo in any::<bool>(),
@@ -471,7 +479,7 @@ proptest! {
         let (shards, connections, ping, node) = flags;
         let mut file = format!("max_message = {}\nqueue_soft = \"{}KiB\"\nqueue_hard = \"1GiB\"\n", sizes.0, sizes.1);
         file.push_str(&format!("origin = {origins:?}\n"));
-        for (prefix, (clients_may_publish, history, history_ttl)) in &rules {
+        for (prefix, (clients_may_publish, history, history_ttl, slow)) in &rules {
             file.push_str(&format!("[channels.\"{prefix}\"]\n"));
             if let Some(clients_may_publish) = clients_may_publish {
                 file.push_str(&format!("clients_may_publish = {clients_may_publish}\n"));
@@ -481,6 +489,9 @@ proptest! {
             }
             if let Some(history_ttl) = history_ttl {
                 file.push_str(&format!("history_ttl = \"{history_ttl}s\"\n"));
+            }
+            if let Some(slow) = slow {
+                file.push_str(&format!("slow = \"{}\"\n", Slow::ALL[slow.index(Slow::ALL.len())]));
             }
         }
         let args = [format!("--shards={shards}"), format!("--ping-interval={ping}ms"), format!("--node={node}")];

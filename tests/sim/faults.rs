@@ -139,6 +139,7 @@ pub(crate) fn draw_policies(rng: &mut Rng) -> Policies {
         clients_may_publish: Some(clients_may_publish),
         history: Some(pick(rng, &[0, 1, 5, 39, 39, 1_000, 1_000])),
         history_ttl: Some(Span::from_millis(pick(rng, &[0, 30, 1_000, 120_000, 120_000, 400_000]))),
+        slow: None,
     };
     let rules = [("", rule(false)), ("open:", rule(true)), ("open:long/", rule(true))];
     let rules = rules.map(|(prefix, rule)| (prefix.to_owned(), rule));
