@@ -131,7 +131,7 @@ impl World {
     fn publish(&mut self, channel: &str, data: &str) -> Cursor {
         let owner = self.shards[0].owner(channel);
         let publisher = Publisher::Call { ticket: 0, index: 0 };
-        let mail = Mail::Publish { name: channel.into(), data: data.into(), publisher };
+        let mail = Mail::Publish { name: channel.into(), data: data.into(), key: None, publisher };
         self.shards[usize::from(owner.0)].mail(NOW, mail);
         match self.settle()[..] {
             [Report::Published { cursor: Some(cursor), .. }] => cursor,
@@ -285,7 +285,7 @@ fn every_byte_of_a_publication_on_its_way_is_accounted_for() {
         for index in 0..3 {
             let publisher = Publisher::Call { ticket: 1, index };
             let data = "2".repeat(3_000).into();
-            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, publisher });
+            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, key: None, publisher });
             // One turn serves some of them; the others wait, and what is published next waits behind.
             shard.turn(NOW);
         }

@@ -29,6 +29,10 @@ pub(crate) fn commands(bytes: &[u8]) {
         Command::Unsubscribe { channel } => ("unsubscribe", Some(&**channel), None),
         Command::Publish { channel, data } => ("publish", Some(&**channel), Some(*data)),
         Command::Ping => ("ping", None, None),
+        Command::Visibility { hidden } => {
+            assert_eq!(value["state"], if *hidden { "hidden" } else { "visible" }, "{text}");
+            ("visibility", None, None)
+        }
     };
     assert_eq!(value["type"], kind, "{text}");
     if let Some(channel) = channel {
