@@ -130,8 +130,7 @@ impl Latest {
     /// Bytes on the heap, its own box included; of shared ones, this channel's part. Looks at every publication.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let shares =
-            |kept: &Kept| share_bytes(&kept.frame) + kept.key.as_ref().map_or(0, |key| share_bytes(key));
+        let shares = |kept: &Kept| share_bytes(&kept.frame) + kept.key.as_ref().map_or(0, share_bytes);
         let kept = self.kept.iter().map(shares).sum::<usize>();
         size_of::<Self>() + self.kept.capacity() * size_of::<Kept>() + kept
     }
