@@ -594,7 +594,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(pieces, self.pieces(slot));
-            let upto = pieces.iter().take(most).last().map_or(since, |(upto, _)| *upto);
+            let upto = pieces.iter().take(most).next_back().map_or(since, |(upto, _)| *upto);
             self.has.insert(slot, upto);
             let level = self.subscribers.catch_up(self.position[&slot], upto);
             assert_eq!(level, upto == self.head());

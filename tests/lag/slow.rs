@@ -169,11 +169,8 @@ fn who_leaves_while_it_lags_leaves_nothing_behind() {
     world.say(&clients[0], &json!({ "type": "unsubscribe", "channel": channel }));
     world.say(&clients[1], &json!({ "type": "unsubscribe", "channel": channel }));
     world.say(&clients[1], &json!({ "type": "subscribe", "channel": channel }));
-    let gone = Readiness { read_closed: true, ..READABLE };
-    world.shards[0].socket_mut(clients[2].token).unwrap().0.borrow_mut().room = usize::MAX;
-    world.say(&clients[2], &json!({ "type": "unsubscribe", "channel": channel }));
-    world.shards[0].ready(world.now, clients[2].token, gone);
-    world.settle();
+    world.hang_up(&clients[2]);
+    assert_eq!(world.shards[0].len(), 2);
     for client in &clients[..2] {
         world.read(client, usize::MAX);
     }

@@ -31,6 +31,8 @@ struct Peer {
     sends: VecDeque<u8>,
     got: Vec<u8>,
     room: usize,
+    /// It ended its side.
+    ended: bool,
     /// Calls in which it took something.
     writes: usize,
 }
@@ -40,10 +42,10 @@ pub(crate) struct Line(Rc<RefCell<Peer>>);
 
 impl Socket for Line {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let sends = &mut self.0.borrow_mut().sends;
+        let Peer { sends, ended, .. } = &mut *self.0.borrow_mut();
         let count = into.len().min(sends.len());
         into.iter_mut().zip(sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
-        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        if count == 0 && !*ended { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -198,7 +200,8 @@ impl World {
     }
 
     pub(crate) fn client_at(&mut self, target: &str) -> Client {
-        let peer = Peer { sends: VecDeque::new(), got: Vec::new(), room: usize::MAX, writes: 0 };
+        let peer =
+            Peer { sends: VecDeque::new(), got: Vec::new(), room: usize::MAX, ended: false, writes: 0 };
         let line = Line(Rc::new(RefCell::new(peer)));
         let token = self.shards[0].insert(self.now, line.clone()).expect("there is room");
         let request = format!(
@@ -221,6 +224,14 @@ impl World {
 
     pub(crate) fn set_visibility(&mut self, client: &Client, state: &str) {
         self.say(client, &json!({ "type": "visibility", "state": state }));
+    }
+
+    /// The client is gone.
+    pub(crate) fn hang_up(&mut self, client: &Client) {
+        client.line.0.borrow_mut().ended = true;
+        let readiness = Readiness { read_closed: true, ..READABLE };
+        self.shards[0].ready(self.now, client.token, readiness);
+        self.settle();
     }
 
     /// The client reads on: so many bytes, or everything.
