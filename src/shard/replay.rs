@@ -32,7 +32,9 @@ impl<S: Socket> Shard<S> {
             return;
         };
         let mut has = recovery.end - recovery.missed.len() as u64;
-        if self.has_room(slot) {
+        // One publication may be larger than a page. It comes alone, so that it is not held against a slow reader.
+        let bytes = recovery.missed.iter().map(|frame| frame.len()).sum::<usize>();
+        if self.has_room(slot) && bytes <= self.settings.limits.replay_page_bytes() {
             self.put_page(recovery);
             has = recovery.end;
         }

@@ -76,6 +76,26 @@ fn one_publication_larger_than_all_limits_cuts_no_slow_reader_but_where_the_poli
 }
 
 #[test]
+fn a_client_that_comes_back_to_one_publication_larger_than_all_limits_is_not_cut_for_reading_it_slowly() {
+    let limits = Limits { queue_soft_bytes: 1_000, queue_hard_bytes: 2_000, ..Limits::default() };
+    for slow in Slow::ALL {
+        let mut world = World::with(HISTORY as usize, limits.clone());
+        let channel = world.channel(slow, 1);
+        let first = world.client(&[&channel]);
+        let epoch = first.heard()[0]["cursor"].as_str().unwrap().replace("-0", "");
+        world.publish(&channel, None, 20_000);
+        let client = world.client(&[]);
+        client.take(100);
+        let since = format!("{epoch}-0");
+        world.say(&client, &json!({ "type": "subscribe", "channel": channel, "since": since }));
+        world.pass(limits.queue_soft_for_ms + 2_000);
+        assert_eq!(world.cut_for_lagging(), 0, "{slow}");
+        world.read(&client, usize::MAX);
+        assert_eq!(client.story(&channel), [Got(1)], "{slow}");
+    }
+}
+
+#[test]
 fn what_other_channels_queue_still_cuts_a_reader_that_also_follows_a_drop_channel() {
     let mut world = World::new();
     let (drop, other) = (world.channel(Slow::Drop, 1), world.channel(Slow::Disconnect, 1));
