@@ -241,6 +241,9 @@ impl World {
 
     /// One client stalls for as long as it likes, on a channel that cuts nobody for that, and reads on.
     fn a_slow_reader_is_kept(&mut self, slow: Slow) {
+        if self.has_tight_total() {
+            return;
+        }
         let limits = self.limits.clone();
         let Some(serial) = self.make_slow_consumer(slow, limits.queue_hard_bytes + 2_000) else { return };
         for _ in 0..4 {
