@@ -284,4 +284,6 @@ fn millis(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod tests;
