@@ -169,6 +169,16 @@ pub const QUEUE_CHUNK_BYTES: usize = 80;
 /// Lags that one shard acts on in one turn while the node has more queued than it may: each takes up to some ten
 /// microseconds, most of it for the pieces that are let go and the channels that are left.
 pub const CUT_BUDGET: usize = 64;
+/// Conflation keys of one channel of which the latest publication is kept for those who lag, in each shard.
+pub const LATEST_KEYS_MAX: usize = 1024;
+/// Bytes of publications kept of one channel for those who lag, in each shard.
+pub const LATEST_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a conflation key.
+pub const CONFLATION_KEY_BYTES_MAX: usize = 164;
+/// Connections that get the latest of what they lag behind in one turn, each in one write, and rests that end in one turn.
+pub const CATCH_UP_BUDGET: usize = 64;
+/// Time from one delivery to a hidden connection to the next, in milliseconds.
+pub const HIDDEN_REST_MS: u64 = 1000;
 
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]

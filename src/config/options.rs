@@ -325,4 +325,5 @@ Policies of channels are in roost.toml only; the longest prefix wins, \"\" is th
   [channels.\"chat:\"]
   clients_may_publish = true
   history = 100
-  history_ttl = \"5m\"";
+  history_ttl = \"5m\"
+  slow = \"drop\"";

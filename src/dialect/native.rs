@@ -36,6 +36,11 @@ pub enum Command<'a> {
     },
     /// Asks for a sign of life.
     Ping,
+    /// Says whether anybody looks at the client: hidden, it gets the latest of everything, in one delivery a second.
+    Visibility {
+        /// Nobody does.
+        hidden: bool,
+    },
 }
 
 /// A command with the `id` that its answer carries: the client's JSON, byte for byte.
@@ -118,6 +123,8 @@ struct Members<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    state: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
 }
 
@@ -170,7 +177,21 @@ fn command(members: Members<'_>) -> Result<Command<'_>, Refused> {
             Ok(Command::Publish { channel, data: data.get() })
         }
         "ping" => Ok(Command::Ping),
-        _ => Err(Refused::new(Code::UnknownType, "type is one of subscribe, unsubscribe, publish, ping")),
+        "visibility" => Ok(Command::Visibility { hidden: is_hidden(members.state)? }),
+        _ => Err(Refused::new(
+            Code::UnknownType,
+            "type is one of subscribe, unsubscribe, publish, ping, visibility",
+        )),
+    }
+}
+
+/// Only `visibility` has a `state`: in other messages it is ignored, whatever it is.
+fn is_hidden(state: Option<&RawValue>) -> Result<bool, Refused> {
+    let word = state.and_then(|state| serde_json::from_str::<Cow<'_, str>>(state.get()).ok());
+    match word.as_deref() {
+        Some("hidden") => Ok(true),
+        Some("visible") => Ok(false),
+        Some(_) | None => Err(Refused::new(Code::BadRequest, r#"`state` is "hidden" or "visible""#)),
     }
 }
 
@@ -287,6 +308,14 @@ mod tests {
         let Ok(Command::Publish { data, .. }) = request.command else { panic!() };
         assert_eq!(data, r#"{"x": 1.00, "y":12345678901234567890}"#);
         assert!(matches!(parse(r#"{"type":"ping"}"#).command, Ok(Command::Ping)));
+        for (text, expected) in [
+            (r#"{"type":"visibility","state":"hidden"}"#, true),
+            (r#"{"state":"visibl\u0065","type":"visibility","id":1}"#, false),
+        ] {
+            let Ok(Command::Visibility { hidden }) = parse(text).command else { panic!("{text}") };
+            assert_eq!(hidden, expected, "{text}");
+        }
+        assert!(matches!(parse(r#"{"type":"ping","state":[7]}"#).command, Ok(Command::Ping)));
         let null = parse(r#"{"type":"publish","channel":"a","data":null,"id":null}"#);
         assert!(matches!(
             null,
@@ -312,6 +341,10 @@ mod tests {
             (r#"{"type":"subscribe","channel":"a","since":7}"#, Code::BadRequest),
             (r#"{"type":"subscribe","channel":"a","since":"x"}"#, Code::BadRequest),
             (r#"{"type":"publish","channel":"a"}"#, Code::BadRequest),
+            (r#"{"type":"visibility"}"#, Code::BadRequest),
+            (r#"{"type":"visibility","state":null}"#, Code::BadRequest),
+            (r#"{"type":"visibility","state":true}"#, Code::BadRequest),
+            (r#"{"type":"visibility","state":"Hidden"}"#, Code::BadRequest),
             (r#"{"type":"subscribe","channel":""}"#, Code::BadChannel),
             (r#"{"type":"subscribe","channel":"a b"}"#, Code::BadChannel),
             (r#"{"type":"dance"}"#, Code::UnknownType),

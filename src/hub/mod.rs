@@ -5,6 +5,7 @@
 pub mod calendar;
 pub mod channels;
 pub mod history;
+pub mod latest;
 pub mod names;
 pub mod owned;
 pub mod publication;

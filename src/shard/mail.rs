@@ -114,6 +114,8 @@ pub enum Mail {
         name: Box<str>,
         /// Valid JSON.
         data: Box<str>,
+        /// What it is the latest of.
+        key: Option<Arc<str>>,
         /// Who waits for the outcome.
         publisher: Publisher,
     },
@@ -232,7 +234,9 @@ impl Mail {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let large = match self {
-            Self::Publish { name, data, .. } => name.len() + data.len(),
+            Self::Publish { name, data, key, .. } => {
+                name.len() + data.len() + key.as_ref().map_or(0, |key| key.len())
+            }
             Self::Publication(publication) => publication.bytes(),
             Self::Joined { joined, id, .. } => joined.bytes() + id.as_ref().map_or(0, |id| id.len()),
             Self::Replayed { joined, .. } => joined.bytes(),

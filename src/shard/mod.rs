@@ -10,6 +10,7 @@ pub mod conn_table;
 pub mod mail;
 
 mod budget;
+mod catch_up;
 mod close;
 mod commands;
 mod drain;
@@ -34,6 +35,7 @@ use crate::limits::{EXPIRY_BUDGET, Limits, READY_BUDGET, RECEIVE_BUFFER_BYTES};
 use crate::metrics::Counters;
 use crate::proto::origin::OriginPolicy;
 use budget::Budget;
+use catch_up::CatchUps;
 use conn_table::{ConnTable, Token};
 use drain::Drain;
 use mail::Parcel;
@@ -102,6 +104,8 @@ pub struct Shard<S> {
     again: VecDeque<Token>,
     /// Connections whose next page of what they missed may be fetched.
     replays: VecDeque<Token>,
+    /// Connections that get the latest of what they lag behind.
+    catch_ups: CatchUps,
     /// Channels with a batch on its way.
     passes: VecDeque<ChannelId>,
     /// Slots to be freed at the end of the turn.
@@ -135,6 +139,7 @@ impl<S: Socket> Shard<S> {
             congested: ShardSet::default(),
             again: VecDeque::new(),
             replays: VecDeque::new(),
+            catch_ups: CatchUps::default(),
             passes: VecDeque::new(),
             dead: Vec::new(),
             // Not zeros, which the allocator would promise without having them: what every shard needs is there
@@ -204,9 +209,11 @@ impl<S: Socket> Shard<S> {
     pub fn turn(&mut self, now: Now) -> Next {
         self.counters.turns += 1;
         self.read_again(now);
+        let mut rest_at = None;
         if !self.budget.is_cutting() {
             self.run_replays(now);
             self.run_passes(now);
+            rest_at = self.run_catch_ups(now);
         }
         let draining = self.drain_step(now);
         let sweep_at = self.sweep(now);
@@ -214,11 +221,11 @@ impl<S: Socket> Shard<S> {
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
         self.free_dead(now);
         let surveying = self.survey_step();
-        let listed = !self.again.is_empty() || !self.replays.is_empty();
+        let listed = !self.again.is_empty() || !self.replays.is_empty() || !self.catch_ups.is_empty();
         if draining || cutting || surveying || listed || !self.passes.is_empty() || !self.dead.is_empty() {
             return Next::Now;
         }
-        match sweep_at.into_iter().chain(expiry_at).min() {
+        match sweep_at.into_iter().chain(expiry_at).chain(rest_at).min() {
             Some(at) => Next::At(at),
             None => Next::Idle,
         }
@@ -239,6 +246,7 @@ impl<S: Socket> Shard<S> {
         self.parcels.shrink_to_fit();
         self.again.shrink_to_fit();
         self.replays.shrink_to_fit();
+        self.catch_ups.shrink();
         self.passes.shrink_to_fit();
         self.dead.shrink_to_fit();
         self.replies.shrink_to_fit();

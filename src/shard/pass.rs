@@ -5,7 +5,10 @@ use super::Shard;
 use super::conn_table::ConnTable;
 use super::write::write;
 use crate::clock::Now;
+use crate::config::policy::Slow;
 use crate::conn::socket::Socket;
+use crate::conn::subscriptions::ChannelId;
+use crate::dialect::cursor::Cursor;
 use crate::hub::subscribers::{Batch, Delivery};
 use crate::limits::{PASS_BUDGET_WRITES, PASS_QUANTUM_WRITES};
 use crate::metrics::Counters;
@@ -18,6 +21,18 @@ enum Outcome {
     Ended,
     Queued,
     Failed,
+    /// It was not made: the subscriber gets the latest later on.
+    Lags,
+    /// It was not made: the subscriber gets the rest later on. It has everything up to here.
+    Behind(Cursor),
+}
+
+/// What becomes of those that read too slowly.
+#[derive(Debug, Clone, Copy)]
+struct Slowness {
+    policy: Slow,
+    /// See [`crate::limits::Limits::queue_soft_bytes`].
+    soft_bytes: usize,
 }
 
 impl<S: Socket> Shard<S> {
@@ -28,9 +43,10 @@ impl<S: Socket> Shard<S> {
             let Some(id) = self.passes.pop_front() else { break };
             let Some(channel) = self.hub.channels.get_mut(id) else { continue };
             let Some(batch) = channel.subscribers.begin() else { continue };
+            let slowness =
+                Slowness { policy: channel.slow, soft_bytes: self.settings.limits.queue_soft_bytes };
             let quantum = writes_left.min(PASS_QUANTUM_WRITES);
-            let mut queued = Vec::new();
-            let mut failed = Vec::new();
+            let mut unsettled = Vec::new();
             let mut writes = 0;
             while writes < quantum {
                 let Some(delivery) = channel.subscribers.advance(&batch) else {
@@ -38,21 +54,34 @@ impl<S: Socket> Shard<S> {
                     break;
                 };
                 writes += 1;
-                match deliver(&mut self.conns, &mut self.counters, &batch, &delivery) {
-                    Outcome::Written | Outcome::Ended => {}
-                    Outcome::Queued => queued.push(delivery.slot),
-                    Outcome::Failed => failed.push(delivery.slot),
+                let outcome = deliver(&mut self.conns, &mut self.counters, &batch, &delivery, slowness);
+                match outcome {
+                    Outcome::Written | Outcome::Ended => continue,
+                    Outcome::Queued | Outcome::Failed => {}
+                    Outcome::Lags => channel.subscribers.lag(&batch, &delivery),
+                    Outcome::Behind(_) => channel.subscribers.pause(delivery.position),
                 }
+                unsettled.push((delivery.slot, outcome));
             }
             // An empty channel still costs a look.
             writes_left -= writes.max(1);
             self.passes.push_back(id);
-            for slot in queued {
+            unsettled.into_iter().for_each(|(slot, outcome)| self.settle(now, id, slot, &outcome));
+        }
+    }
+
+    /// Does what follows from a delivery, which may change the list that is being walked.
+    fn settle(&mut self, now: Now, channel: ChannelId, slot: u32, outcome: &Outcome) {
+        match outcome {
+            Outcome::Written | Outcome::Ended => {}
+            Outcome::Queued => {
                 // What waits for the answers of other owners alone must not grow until it counts as a slow reader's.
                 self.uncork(now, slot);
                 self.note_queue(now, slot);
             }
-            failed.into_iter().for_each(|slot| self.stream_ended(slot));
+            Outcome::Failed => self.stream_ended(slot),
+            Outcome::Lags => self.begin_to_lag(slot),
+            Outcome::Behind(since) => self.fall_behind(slot, channel, *since),
         }
     }
 }
@@ -62,16 +91,28 @@ fn deliver<S: Socket>(
     counters: &mut Counters,
     batch: &Batch,
     delivery: &Delivery,
+    slowness: Slowness,
 ) -> Outcome {
     let conn = &mut conns[delivery.slot];
     if !conn.phase.is_open() {
         // Its queue is gone, and with it perhaps the rest of a frame: nothing may follow.
         return Outcome::Ended;
     }
-    counters.delivered += batch.count_from(delivery.start) as u64;
+    if conn.hidden {
+        return Outcome::Lags;
+    }
     let bytes = &batch.bytes[delivery.start..];
+    let queued = conn.queued_bytes();
+    match slowness.policy {
+        Slow::Latest if queued > 0 => return Outcome::Lags,
+        Slow::Drop if queued > 0 && queued + bytes.len() > slowness.soft_bytes => {
+            return Outcome::Behind(batch.before(delivery.start));
+        }
+        Slow::Disconnect | Slow::Drop | Slow::Latest => {}
+    }
+    counters.delivered += batch.count_from(delivery.start) as u64;
     let mut written = 0;
-    if conn.queued_bytes() == 0 {
+    if queued == 0 {
         match write(&mut conn.socket, bytes) {
             Ok(count) => written = count,
             Err(_) => return Outcome::Failed,
@@ -82,8 +123,11 @@ fn deliver<S: Socket>(
         }
         counters.short_writes += 1;
     }
-    let start = delivery.start + written;
-    conns.change_queue(delivery.slot, |out, _| out.push_shared(batch.bytes.clone(), start));
+    let (bytes, start) = (batch.bytes.clone(), delivery.start + written);
+    conns.change_queue(delivery.slot, |out, _| match slowness.policy {
+        Slow::Disconnect => out.push_shared(bytes, start),
+        Slow::Drop | Slow::Latest => out.push_excused(bytes, start),
+    });
     Outcome::Queued
 }
 
@@ -91,6 +135,7 @@ fn deliver<S: Socket>(
 mod tests {
     use super::*;
     use crate::conn::Phase;
+    use crate::dialect::cursor::Epoch;
     use crate::hub::publication::Publication;
     use crate::hub::subscribers::Subscribers;
     use std::io;
@@ -130,12 +175,15 @@ mod tests {
         for slot in slots {
             subscribers.join(slot, 0);
         }
-        subscribers.publish(Publication::new("a".into(), 1, "1", 0));
+        let cursor = Cursor { epoch: Epoch(1), offset: 1 };
+        subscribers.publish(Publication::new("a".into(), cursor, "1", None, 0));
+        let slowness = Slowness { policy: Slow::Disconnect, soft_bytes: 1 };
         let batch = subscribers.begin().unwrap();
         for (slot, outcome) in slots.into_iter().zip([Outcome::Written, Outcome::Ended]) {
             let delivery = subscribers.advance(&batch).unwrap();
             assert_eq!(delivery.slot, slot);
-            assert_eq!(deliver(&mut conns, &mut Counters::default(), &batch, &delivery), outcome);
+            let mut counters = Counters::default();
+            assert_eq!(deliver(&mut conns, &mut counters, &batch, &delivery, slowness), outcome);
         }
         assert_eq!(slots.map(|slot| conns[slot].socket.0.is_empty()), [false, true]);
     }

@@ -12,6 +12,7 @@ use crate::dialect::cursor::Cursor;
 use crate::hub::ShardId;
 use crate::hub::owned::Joined;
 use crate::hub::publication::Publication;
+use std::sync::Arc;
 
 impl<S: Socket> Shard<S> {
     /// Does what one piece of mail asks for.
@@ -36,8 +37,8 @@ impl<S: Socket> Shard<S> {
             Mail::Later { conn, name, answer, id, returning: true } => {
                 self.serve_if_open(now, conn, |shard| shard.answer_late(&name, &answer, id.as_deref()));
             }
-            Mail::Publish { name, data, publisher } => {
-                let cursor = self.number(now, &name, &data);
+            Mail::Publish { name, data, key, publisher } => {
+                let cursor = self.number(now, &name, &data, key);
                 self.tell_publisher(name, cursor, publisher);
             }
             Mail::Published { conn, name, offset, id } => {
@@ -52,9 +53,15 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Numbers a publication of a channel that this shard owns and sends it on its way. None when there is no room.
-    pub(super) fn number(&mut self, now: Now, name: &str, data: &str) -> Option<Cursor> {
+    pub(super) fn number(
+        &mut self,
+        now: Now,
+        name: &str,
+        data: &str,
+        key: Option<Arc<str>>,
+    ) -> Option<Cursor> {
         let policy = self.settings.policies.for_channel(name);
-        let (publication, cursor, interested) = self.hub.owned.publish(name, data, policy, now).ok()?;
+        let (publication, cursor, interested) = self.hub.owned.publish(name, data, key, policy, now).ok()?;
         self.counters.published += 1;
         for shard in interested.iter() {
             if shard == self.settings.id {

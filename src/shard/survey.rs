@@ -109,7 +109,7 @@ impl<S: Socket> Shard<S> {
         let again = (self.again.capacity() + self.replays.capacity()) * size_of::<Token>();
         let passes = self.passes.capacity() * size_of::<ChannelId>();
         let dead = self.dead.capacity() * size_of::<u32>();
-        again + passes + dead + self.replies.capacity()
+        again + self.catch_ups.heap_bytes() + passes + dead + self.replies.capacity()
     }
 }
 

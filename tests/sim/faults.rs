@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use roost::config::Span;
-use roost::config::policy::{Policies, PolicyRule};
+use roost::config::policy::{Policies, PolicyRule, Slow};
 use roost::limits::{Limits, QUEUE_TOTAL_BYTES_MAX};
 use std::collections::BTreeMap;
 
@@ -133,12 +133,13 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
     }
 }
 
-/// What clients may do, and what is kept of which channel.
+/// What clients may do, what is kept of which channel, and what becomes of slow readers.
 pub(crate) fn draw_policies(rng: &mut Rng) -> Policies {
     let mut rule = |clients_may_publish| PolicyRule {
         clients_may_publish: Some(clients_may_publish),
         history: Some(pick(rng, &[0, 1, 5, 39, 39, 1_000, 1_000])),
         history_ttl: Some(Span::from_millis(pick(rng, &[0, 30, 1_000, 120_000, 120_000, 400_000]))),
+        slow: Some(pick(rng, &Slow::ALL)),
     };
     let rules = [("", rule(false)), ("open:", rule(true)), ("open:long/", rule(true))];
     let rules = rules.map(|(prefix, rule)| (prefix.to_owned(), rule));

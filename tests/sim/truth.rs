@@ -4,6 +4,7 @@
 use crate::past::Past;
 use fastrand::Rng;
 use roost::clock::TICK_MS;
+use roost::config::policy::Slow;
 use roost::dialect::cursor::{Cursor, Epoch};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -31,6 +32,8 @@ struct Publication {
 #[derive(Debug)]
 pub(crate) struct Truth {
     pub(crate) names: Vec<String>,
+    /// What becomes of slow readers, by channel.
+    pub(crate) slow: Vec<Slow>,
     publications: Vec<Publication>,
     numbers: HashMap<(Channel, Epoch, u64), Number>,
     heads: Vec<Heads>,
@@ -44,12 +47,13 @@ pub(crate) struct Truth {
 impl Truth {
     pub(crate) fn new(
         names: Vec<String>,
+        slow: Vec<Slow>,
         keep_ms: Vec<u64>,
         past: Option<Past>,
         clock: Rc<Cell<u64>>,
     ) -> Self {
         let heads = vec![Heads::new(); names.len()];
-        Self { names, publications: Vec::new(), numbers: HashMap::new(), heads, keep_ms, past, clock }
+        Self { names, slow, publications: Vec::new(), numbers: HashMap::new(), heads, keep_ms, past, clock }
     }
 
     /// How long the node remembers a channel that nobody uses.
