@@ -27,7 +27,6 @@ mod write;
 use crate::clock::Now;
 use crate::config::policy::Policies;
 use crate::conn::socket::Socket;
-use crate::conn::subscriptions::ChannelId;
 use crate::hub::names::Names;
 use crate::hub::owned::ShardSet;
 use crate::hub::{Hub, ShardId};
@@ -39,6 +38,7 @@ use catch_up::CatchUps;
 use conn_table::{ConnTable, Token};
 use drain::Drain;
 use mail::Parcel;
+use pass::Passes;
 use std::collections::VecDeque;
 use std::io;
 use survey::Survey;
@@ -106,8 +106,7 @@ pub struct Shard<S> {
     replays: VecDeque<Token>,
     /// Connections that get the latest of what they lag behind.
     catch_ups: CatchUps,
-    /// Channels with a batch on its way.
-    passes: VecDeque<ChannelId>,
+    passes: Passes,
     /// Slots to be freed at the end of the turn.
     dead: Vec<u32>,
     /// The receive buffer of all connections.
@@ -140,7 +139,7 @@ impl<S: Socket> Shard<S> {
             again: VecDeque::new(),
             replays: VecDeque::new(),
             catch_ups: CatchUps::default(),
-            passes: VecDeque::new(),
+            passes: Passes::default(),
             dead: Vec::new(),
             // Not zeros, which the allocator would promise without having them: what every shard needs is there
             // before its first client.
@@ -222,7 +221,7 @@ impl<S: Socket> Shard<S> {
         self.free_dead(now);
         let surveying = self.survey_step();
         let listed = !self.again.is_empty() || !self.replays.is_empty() || !self.catch_ups.is_empty();
-        if draining || cutting || surveying || listed || !self.passes.is_empty() || !self.dead.is_empty() {
+        if draining || cutting || surveying || listed || self.passes.is_ready() || !self.dead.is_empty() {
             return Next::Now;
         }
         match sweep_at.into_iter().chain(expiry_at).chain(rest_at).min() {
@@ -241,13 +240,25 @@ impl<S: Socket> Shard<S> {
         self.congested = congested;
     }
 
+    /// Says whether this shard may go on with passes over large channels: true unless told otherwise. The first few writes of
+    /// every pass are always made, so small channels wait for nobody.
+    pub fn permit_large_passes(&mut self, permitted: bool) {
+        self.passes.permit(permitted);
+    }
+
+    /// Whether there are passes over large channels to go on with.
+    #[must_use]
+    pub fn has_large_passes(&self) -> bool {
+        self.passes.has_large()
+    }
+
     /// Gives back what a crowd that has left made large. What it holds stays.
     pub fn give_back(&mut self) {
         self.parcels.shrink_to_fit();
         self.again.shrink_to_fit();
         self.replays.shrink_to_fit();
         self.catch_ups.shrink();
-        self.passes.shrink_to_fit();
+        self.passes.shrink();
         self.dead.shrink_to_fit();
         self.replies.shrink_to_fit();
     }

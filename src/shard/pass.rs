@@ -10,8 +10,9 @@ use crate::conn::socket::Socket;
 use crate::conn::subscriptions::ChannelId;
 use crate::dialect::cursor::Cursor;
 use crate::hub::subscribers::{Batch, Delivery};
-use crate::limits::{PASS_BUDGET_WRITES, PASS_QUANTUM_WRITES};
+use crate::limits::{PASS_BUDGET_WRITES, PASS_FRESH_WRITES};
 use crate::metrics::Counters;
+use std::collections::VecDeque;
 
 /// What became of one delivery.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,39 +36,120 @@ struct Slowness {
     soft_bytes: usize,
 }
 
+/// Channels that have publications on their way, each on one of the lists.
+#[derive(Debug)]
+pub(super) struct Passes {
+    /// Their first few writes are still to be made. A small channel needs no more.
+    fresh: VecDeque<ChannelId>,
+    /// Large channels, in the middle of their list.
+    large: VecDeque<ChannelId>,
+    /// Whether it is this shard's turn to go on with those.
+    permitted: bool,
+}
+
+impl Default for Passes {
+    fn default() -> Self {
+        Self { fresh: VecDeque::new(), large: VecDeque::new(), permitted: true }
+    }
+}
+
+impl Passes {
+    /// Lines up a channel that had nothing to do before.
+    pub(super) fn begin(&mut self, channel: ChannelId) {
+        self.fresh.push_back(channel);
+    }
+
+    /// See [`Shard::permit_large_passes`].
+    pub(super) fn permit(&mut self, permitted: bool) {
+        self.permitted = permitted;
+    }
+
+    /// Whether there are large channels to go on with.
+    pub(super) fn has_large(&self) -> bool {
+        !self.large.is_empty()
+    }
+
+    /// Whether the next turn has something to do.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.fresh.is_empty() || (self.permitted && self.has_large())
+    }
+
+    /// Gives back what a busy time made large.
+    pub(super) fn shrink(&mut self) {
+        self.fresh.shrink_to_fit();
+        self.large.shrink_to_fit();
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        (self.fresh.capacity() + self.large.capacity()) * size_of::<ChannelId>()
+    }
+}
+
+/// A piece of a walk over a list.
+#[derive(Debug, Clone, Copy)]
+struct Walk {
+    writes: usize,
+    /// The list is at its end.
+    finished: bool,
+}
+
 impl<S: Socket> Shard<S> {
-    /// Walks on, channel by channel in turn, until nothing is left or the budget is used up.
+    /// Walks on, channel by channel in turn, until nothing is left or the budget is used up. Those that begin come first:
+    /// whoever follows a small channel does not wait for a large one, nor for this shard's turn.
     pub(super) fn run_passes(&mut self, now: Now) {
-        let mut writes_left = PASS_BUDGET_WRITES;
-        while writes_left > 0 {
-            let Some(id) = self.passes.pop_front() else { break };
-            let Some(channel) = self.hub.channels.get_mut(id) else { continue };
-            let Some(batch) = channel.subscribers.begin() else { continue };
-            let slowness =
-                Slowness { policy: channel.slow, soft_bytes: self.settings.limits.queue_soft_bytes };
-            let quantum = writes_left.min(PASS_QUANTUM_WRITES);
-            let mut unsettled = Vec::new();
-            let mut writes = 0;
-            while writes < quantum {
-                let Some(delivery) = channel.subscribers.advance(&batch) else {
-                    self.counters.count_pass(batch.len());
-                    break;
-                };
-                writes += 1;
-                let outcome = deliver(&mut self.conns, &mut self.counters, &batch, &delivery, slowness);
-                match outcome {
-                    Outcome::Written | Outcome::Ended => continue,
-                    Outcome::Queued | Outcome::Failed => {}
-                    Outcome::Lags => channel.subscribers.lag(&batch, &delivery),
-                    Outcome::Behind(_) => channel.subscribers.pause(delivery.position),
-                }
-                unsettled.push((delivery.slot, outcome));
-            }
-            // An empty channel still costs a look.
-            writes_left -= writes.max(1);
-            self.passes.push_back(id);
-            unsettled.into_iter().for_each(|(slot, outcome)| self.settle(now, id, slot, &outcome));
+        let quantum = self.settings.limits.pass_quantum_writes;
+        let mut writes = 0;
+        while writes < PASS_FRESH_WRITES
+            && let Some(id) = self.passes.fresh.pop_front()
+        {
+            writes += self.go_on_with(now, id, quantum);
         }
+        while writes < PASS_BUDGET_WRITES
+            && self.passes.permitted
+            && let Some(id) = self.passes.large.pop_front()
+        {
+            writes += self.go_on_with(now, id, quantum.min(PASS_BUDGET_WRITES - writes));
+        }
+    }
+
+    /// Walks on in one channel and lines it up again; returns what that costs.
+    fn go_on_with(&mut self, now: Now, id: ChannelId, quantum: usize) -> usize {
+        let Some(walk) = self.walk_list(now, id, quantum) else { return 0 };
+        match walk.finished {
+            // What arrived meanwhile begins a pass of its own.
+            true => self.passes.fresh.push_back(id),
+            false => self.passes.large.push_back(id),
+        }
+        // An empty channel still costs a look.
+        walk.writes.max(1)
+    }
+
+    /// None where nothing is left to do, or nobody is there any more.
+    fn walk_list(&mut self, now: Now, id: ChannelId, quantum: usize) -> Option<Walk> {
+        let channel = self.hub.channels.get_mut(id)?;
+        let batch = channel.subscribers.begin()?;
+        let slowness = Slowness { policy: channel.slow, soft_bytes: self.settings.limits.queue_soft_bytes };
+        let mut unsettled = Vec::new();
+        let mut walk = Walk { writes: 0, finished: false };
+        while walk.writes < quantum {
+            let Some(delivery) = channel.subscribers.advance(&batch) else {
+                self.counters.count_pass(batch.len());
+                walk.finished = true;
+                break;
+            };
+            walk.writes += 1;
+            let outcome = deliver(&mut self.conns, &mut self.counters, &batch, &delivery, slowness);
+            match outcome {
+                Outcome::Written | Outcome::Ended => continue,
+                Outcome::Queued | Outcome::Failed => {}
+                Outcome::Lags => channel.subscribers.lag(&batch, &delivery),
+                Outcome::Behind(_) => channel.subscribers.pause(delivery.position),
+            }
+            unsettled.push((delivery.slot, outcome));
+        }
+        unsettled.into_iter().for_each(|(slot, outcome)| self.settle(now, id, slot, &outcome));
+        Some(walk)
     }
 
     /// Does what follows from a delivery, which may change the list that is being walked.

@@ -79,7 +79,7 @@ impl<S: Socket> Shard<S> {
         let Some(id) = self.hub.channels.find(&publication.channel) else { return };
         let subscribers = &mut self.hub.channels.channel_mut(id).subscribers;
         if subscribers.publish(publication) {
-            self.passes.push_back(id);
+            self.passes.begin(id);
         }
     }
 

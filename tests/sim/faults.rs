@@ -111,6 +111,8 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
     let tight_total = rng.u8(..3) == 0;
     let rate = if faults.tight_rate { rng.u32(5..20) } else { 1_000 };
     Limits {
+        // One is as hard as it gets: everything may happen between any two of a list.
+        pass_quantum_writes: rng.usize(1..=4),
         message_bytes_max: pick(rng, &[2_000, 20_000, 64 * 1024]),
         channels_per_conn_max: rng.usize(1..7),
         messages_per_second: rate,
@@ -119,7 +121,7 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
         queue_soft_for_ms: rng.u64(500..10_000),
         queue_hard_bytes,
         queue_total_bytes: if tight_total {
-            queue_hard_bytes + rng.usize(..30_000)
+            queue_hard_bytes + rng.usize(..8_000)
         } else {
             QUEUE_TOTAL_BYTES_MAX
         },

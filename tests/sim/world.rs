@@ -288,6 +288,8 @@ impl World {
         self.node.open_mail(shard, self.now, faults, &mut self.rng);
         let congested = faults.is_some_and(|faults| faults.congested.hit(&mut self.rng));
         self.node.set_congested(shard, congested, &mut self.rng);
+        let permitted = self.calm || self.rng.bool();
+        self.node.permit_large_passes(shard, permitted);
         let told = self.node.turn(shard, self.now, &mut self.trace);
         for publication in told {
             let channel = self.truth.channel(&publication.channel);
