@@ -55,6 +55,11 @@ pub const REFUSED_READS: usize = 8;
 pub const READY_BUDGET: usize = 1024;
 /// Direct writes of passes in one turn: a third of a millisecond of kernel time, after which mail and events have theirs.
 pub const PASS_BUDGET_WRITES: usize = 64;
+/// How many of them may go to passes that begin, so that long ones go on whatever else is published.
+pub const PASS_FRESH_WRITES: usize = 48;
+/// Shards a core that all go on with large fan-outs at once. Where there are more, one a core does: then nobody's answer waits
+/// for fifty others, and each write wakes a client on the same host that was asleep, which costs a quarter more.
+pub const SHARDS_PER_CORE_UNGATED: usize = 4;
 /// Direct writes for one channel before the next channel's turn: ten subscribers do not wait for a million.
 pub const PASS_QUANTUM_WRITES: usize = 16;
 /// Bytes of publications joined into one write of a pass.
@@ -183,6 +188,17 @@ pub const PRESENCE_DEBOUNCE_MS: u64 = 3_000;
 /// Presence channels whose count is looked at, and announced if it has changed, in one turn.
 pub const PRESENCE_BUDGET: usize = 256;
 
+/// Conflation keys of one channel of which the latest publication is kept for those who lag, in each shard.
+pub const LATEST_KEYS_MAX: usize = 1024;
+/// Bytes of publications kept of one channel for those who lag, in each shard.
+pub const LATEST_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a conflation key.
+pub const CONFLATION_KEY_BYTES_MAX: usize = 164;
+/// Connections that get the latest of what they lag behind in one turn, each in one write, and rests that end in one turn.
+pub const CATCH_UP_BUDGET: usize = 64;
+/// Time from one delivery to a hidden connection to the next, in milliseconds.
+pub const HIDDEN_REST_MS: u64 = 1000;
+
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -213,6 +229,8 @@ pub struct Limits {
     pub close_timeout_ms: u64,
     /// Connections that one shard holds.
     pub conns_per_shard_max: usize,
+    /// See [`PASS_QUANTUM_WRITES`]; less makes a short list as hard to walk as a long one.
+    pub pass_quantum_writes: usize,
     /// Bytes of history that the node keeps, with [`HISTORY_OVERHEAD_BYTES`] for each publication; every shard has an
     /// equal share of them for the channels that it numbers.
     pub history_bytes: usize,
@@ -250,6 +268,7 @@ impl Default for Limits {
             idle_timeout_ms: 60_000,
             close_timeout_ms: 2_000,
             conns_per_shard_max: usize::MAX,
+            pass_quantum_writes: PASS_QUANTUM_WRITES,
             history_bytes: 64 * 1024 * 1024,
             history_channel_bytes: 4 * 1024 * 1024,
             publish_ids: 1024 * 1024,

@@ -8,6 +8,7 @@ use crate::hub::names::Names;
 use crate::proto::origin::OriginPolicy;
 use crate::reactor::acceptor::Acceptor;
 use crate::reactor::clock::Clock;
+use crate::reactor::gate::Gate;
 use crate::reactor::mailbox::Mailbox;
 use crate::reactor::post_office::PostOffice;
 use crate::reactor::queued::Queued;
@@ -24,6 +25,7 @@ use mio::{Poll, Waker};
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
@@ -174,6 +176,7 @@ fn open_office(
     queue_total_bytes: usize,
 ) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeError> {
     let shards = plan.shards;
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let open = || -> io::Result<_> {
         let control_poll = Poll::new()?;
         let control = Mailbox::new(Waker::new(control_poll.registry(), control::MAILBOX)?);
@@ -181,6 +184,7 @@ fn open_office(
             shards: Vec::with_capacity(shards),
             control,
             queued: Queued::new(shards, queue_total_bytes),
+            gate: Gate::new(shards, cores),
             steering: Steering::new(shards as u16, plan.conns_max),
             complaint: Arc::default(),
         };

@@ -83,7 +83,8 @@ impl Owner {
     /// What the API is told of a publication.
     fn publish(&mut self, channel: &str, id: Option<&str>) -> Cursor {
         let publisher = Publisher::Call { ticket: 1, index: 0, id: id.map(Into::into) };
-        self.mail(Mail::Publish { name: channel.into(), data: "1".into(), publisher }).expect("an outcome")
+        self.mail(Mail::Publish { name: channel.into(), data: "1".into(), key: None, publisher })
+            .expect("an outcome")
     }
 
     /// Time passes, with a turn at each moment that the shard asked for.

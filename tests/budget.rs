@@ -109,7 +109,7 @@ impl Edge {
         for _ in 0..count {
             let data = format!("\"{}\"", "x".repeat(bytes)).into();
             let publisher = Publisher::Call { ticket: 1, index: 0, id: None };
-            self.shard.mail(NOW, Mail::Publish { name: channel.into(), data, publisher });
+            self.shard.mail(NOW, Mail::Publish { name: channel.into(), data, key: None, publisher });
         }
     }
 

@@ -2,7 +2,7 @@
 //! mistaken. Shards are driven by hand on sockets that own no heap.
 
 use roost::clock::Now;
-use roost::config::policy::{Policies, PolicyRule};
+use roost::config::policy::{Policies, PolicyRule, Slow};
 use roost::conn::socket::Socket;
 use roost::dialect::cursor::Cursor;
 use roost::hub::ShardId;
@@ -19,6 +19,8 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 const NOW: Now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
 const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
 const CONNS: u32 = 3_000;
+/// From this number on, the readers of a channel get the latest when they are slow.
+const LATEST: u32 = 9_000_000;
 const UPGRADE: &[u8] = b" HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
@@ -133,11 +135,17 @@ impl World {
 
     /// Returns where the channel stands then.
     fn publish(&mut self, channel: &str, data: &str) -> Cursor {
+        self.publish_latest(channel, data, None)
+    }
+
+    /// As [`World::publish`], with what it is the latest of.
+    fn publish_latest(&mut self, channel: &str, data: &str, key: Option<&str>) -> Cursor {
         let owner = self.shards[0].owner(channel);
         self.published += 1;
         let id = Some(format!("order-{:07}", self.published).into());
         let publisher = Publisher::Call { ticket: 0, index: 0, id };
-        let mail = Mail::Publish { name: channel.into(), data: data.into(), publisher };
+        let (data, key) = (data.into(), key.map(Into::into));
+        let mail = Mail::Publish { name: channel.into(), data, key, publisher };
         self.shards[usize::from(owner.0)].mail(NOW, mail);
         match self.settle()[..] {
             [Report::Published { cursor: Some(cursor), .. }] => cursor,
@@ -190,9 +198,14 @@ impl World {
     }
 }
 
+fn policies() -> Policies {
+    let rule = PolicyRule { slow: Some(Slow::Latest), ..PolicyRule::default() };
+    Policies::new(&BTreeMap::from([("user:9".to_owned(), rule)])).expect("a good prefix")
+}
+
 /// Builds a world of `shards`; returns it with the bytes that were allocated for it and are not freed.
 fn counted(shards: u16, build: impl FnOnce(&mut World)) -> (World, u64) {
-    counted_with(&Policies::default(), shards, build)
+    counted_with(&policies(), shards, build)
 }
 
 /// The same under policies of its own.
@@ -308,6 +321,35 @@ fn every_byte_of_a_history_is_accounted_for_and_of_clients_that_wait_for_their_p
 }
 
 #[test]
+fn every_byte_of_what_is_kept_for_those_who_lag_is_accounted_for() {
+    const CHANNELS: u32 = 300;
+    let mut kept = 0;
+    let (mut world, allocated) = counted(2, |world| {
+        (0..4 * CHANNELS).for_each(|number| world.connect(Says::Upgrade(LATEST + number / 4, 1)));
+        world.settle();
+        (0..4 * CHANNELS as usize).for_each(|peer| world.stall(peer));
+        for number in 0..CHANNELS {
+            let channel = format!("user:{:07}", LATEST + number);
+            // The first begins the queues, the others wait: one of each key.
+            for publication in 0..3 + number % 9 {
+                let data = format!("\"{}\"", "x".repeat(1_000));
+                world.publish_latest(&channel, &data, Some(&format!("key {}", publication % 5)));
+                kept += u64::from((1..=5).contains(&publication));
+            }
+        }
+    });
+    let heap = world.heap();
+    // Each holder of something shared rounds its part down: names, and what is kept here and in the history.
+    let holders = u64::from(6 * CHANNELS) + 4 * (kept + u64::from(11 * CHANNELS));
+    assert!((allocated - holders..=allocated).contains(&heap.allocated()), "{allocated}: {heap:#?}");
+    assert!(heap.queues > kept * 500, "{kept} are kept: {heap:#?}");
+    (0..4 * CHANNELS as usize).for_each(|peer| world.say(peer, Says::End));
+    world.settle();
+    let heap = world.heap();
+    assert_eq!([heap.boxes, heap.queues, heap.subscriptions], [0; 3], "{heap:#?}");
+}
+
+#[test]
 fn every_byte_of_a_publication_on_its_way_is_accounted_for() {
     // Few enough for one turn to look at them all: what a turn more would change is not counted.
     const CROWD: u32 = 2_000;
@@ -318,7 +360,7 @@ fn every_byte_of_a_publication_on_its_way_is_accounted_for() {
         for index in 0..3 {
             let publisher = Publisher::Call { ticket: 1, index, id: None };
             let data = "2".repeat(3_000).into();
-            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, publisher });
+            shard.mail(NOW, Mail::Publish { name: "user:0000001".into(), data, key: None, publisher });
             // One turn serves some of them; the others wait, and what is published next waits behind.
             shard.turn(NOW);
         }

@@ -2,12 +2,17 @@
 
 use allocation_counter::measure;
 use roost::clock::Now;
-use roost::config::policy::Policy;
+use roost::config::policy::{Policy, Slow};
 use roost::hub::history::{Bounds, History, LogId};
 use std::sync::Arc;
 
-const POLICY: Policy =
-    Policy { clients_may_publish: false, history: 32, history_ttl_ms: 60_000, presence: false };
+const POLICY: Policy = Policy {
+    clients_may_publish: false,
+    history: 32,
+    history_ttl_ms: 60_000,
+    presence: false,
+    slow: Slow::Disconnect,
+};
 
 fn history() -> History {
     History::new(Bounds { bytes: usize::MAX, log_bytes: usize::MAX, page_bytes: usize::MAX })

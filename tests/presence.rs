@@ -331,7 +331,7 @@ fn events_keep_their_place_among_publications_and_take_no_number() {
     for number in 0..70 {
         let publisher = Publisher::Call { ticket: 1, index: 0, id: None };
         let (name, data) = (room.as_str().into(), number.to_string().into());
-        node.mail(1, Mail::Publish { name, data, publisher });
+        node.mail(1, Mail::Publish { name, data, key: None, publisher });
         node.settle();
         node.pass(TICK_MS);
     }

@@ -128,6 +128,7 @@ impl Pair {
         let mail = channels.iter().zip(0..).map(|(channel, index)| Mail::Publish {
             name: channel.as_str().into(),
             data: data.into(),
+            key: None,
             publisher: publisher(index),
         });
         let mail = mail.collect();

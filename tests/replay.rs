@@ -125,7 +125,8 @@ impl Pair {
         let data = json!("x".repeat(2_000)).to_string();
         for _ in 0..count {
             let publisher = Publisher::Call { ticket: 1, index: 0, id: None };
-            let mail = Mail::Publish { name: channel.into(), data: data.as_str().into(), publisher };
+            let mail =
+                Mail::Publish { name: channel.into(), data: data.as_str().into(), key: None, publisher };
             self.shards[1].mail(NOW, mail);
         }
         let mut reports = self.shards[1].parcels().filter_map(|parcel| match parcel {
@@ -249,7 +250,7 @@ fn what_is_published_meanwhile_comes_behind_the_past_and_once() {
         }
         let data = "1".into();
         let publisher = Publisher::Call { ticket: 1, index: 0, id: None };
-        pair.shards[1].mail(NOW, Mail::Publish { name: channel.as_str().into(), data, publisher });
+        pair.shards[1].mail(NOW, Mail::Publish { name: channel.as_str().into(), data, key: None, publisher });
         let to_client = pair.turn(1);
         to_owner = pair.carry(0, to_client);
     }

@@ -3,11 +3,15 @@
 use super::answers::Reply;
 use crate::dialect::cursor::Cursor;
 use crate::dialect::native::{Code, Refused, begins_object, broken, check_channel, present};
-use crate::limits::{PUBLICATION_BYTES_MAX, PUBLISH_CHANNELS_MAX, PUBLISH_ID_BYTES_MAX};
+use crate::limits::{
+    CONFLATION_KEY_BYTES_MAX, PUBLICATION_BYTES_MAX, PUBLISH_CHANNELS_MAX, PUBLISH_ID_BYTES_MAX,
+};
 use crate::proto::http::Refusal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// One publication to one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub struct Publication {
     pub channel: Box<str>,
     /// Valid JSON.
     pub data: Box<str>,
+    /// What it is the latest of, for subscribers that get no more than that.
+    pub key: Option<Arc<str>>,
     /// By which a second one of the channel is taken for the same.
     pub id: Option<Box<str>>,
 }
@@ -56,6 +62,8 @@ struct Body<'a> {
     channels: Option<Vec<String>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    conflate: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
 }
@@ -173,13 +181,31 @@ fn read(json: &[u8], publications: &mut Vec<Publication>) -> Result<Form, Refusa
         check_channel(channel)
             .map_err(|refused| Refused::new(refused.code, format!("{channel:?}: {}", refused.message)))?;
     }
+    let key = body.conflate.map(key).transpose()?;
     let id = body.id.map(publication_id).transpose()?;
-    let publication =
-        |channel: String| Publication { channel: channel.into(), data: data.into(), id: id.clone() };
+    let publication = |channel: String| Publication {
+        channel: channel.into(),
+        data: data.into(),
+        key: key.clone(),
+        id: id.clone(),
+    };
     publications.extend(channels.into_iter().map(publication));
     Ok(form)
 }
 
+/// Reads a conflation key.
+fn key(json: &RawValue) -> Result<Arc<str>, Refusal> {
+    let key = serde_json::from_str::<Cow<'_, str>>(json.get()).ok();
+    match key.filter(|key| (1..=CONFLATION_KEY_BYTES_MAX).contains(&key.len())) {
+        Some(key) => Ok(key.into()),
+        None => {
+            let message = format!("`conflate` is a string of 1 to {CONFLATION_KEY_BYTES_MAX} bytes");
+            Err(Refused::new(Code::BadRequest, message).into())
+        }
+    }
+}
+
+/// Reads the id by which a publisher may try again.
 fn publication_id(json: &RawValue) -> Result<Box<str>, Refused> {
     let id: Option<Box<str>> = serde_json::from_str(json.get()).ok();
     id.filter(|id| (1..=PUBLISH_ID_BYTES_MAX).contains(&id.len())).ok_or_else(|| {
@@ -230,6 +256,23 @@ mod tests {
         assert!(lines[1].ends_with(r#","line":3}"#), "{}", lines[1]);
         assert!(lines[2].starts_with(r#"{"results":["#));
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_conflation_key_is_a_short_string_for_all_channels_of_the_call() {
+        let batch = Batch::from_json(br#"{"channels":["d","c"],"data":1,"conflate":"\u0041"}"#).unwrap();
+        assert!(batch.publications.iter().all(|one| one.key.as_deref() == Some("A")));
+        let lines = b"{\"channel\":\"a\",\"data\":1,\"conflate\":\"k\"}\n{\"channel\":\"a\",\"data\":1}";
+        let keys = Batch::from_ndjson(lines).publications.into_iter().map(|one| one.key);
+        assert_eq!(keys.collect::<Vec<_>>(), [Some("k".into()), None]);
+        let body = |key: &str| format!(r#"{{"channel":"c","data":1,"conflate":{key}}}"#);
+        let longest = "k".repeat(CONFLATION_KEY_BYTES_MAX);
+        assert!(Batch::from_json(body(&format!("\"{longest}\"")).as_bytes()).is_ok());
+        for wrong in ["\"\"", "null", "7", "[\"k\"]", &format!("\"k{longest}\"")] {
+            let refusal = Batch::from_json(body(wrong).as_bytes()).unwrap_err();
+            assert_eq!((refusal.status, refusal.code), (400, "bad_request"), "{wrong}");
+            assert_eq!(refusal.message, "`conflate` is a string of 1 to 164 bytes", "{wrong}");
+        }
     }
 
     #[test]

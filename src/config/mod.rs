@@ -29,7 +29,7 @@ pub use address::{ApiAddr, ListenAddr};
 pub use error::{ConfigError, Problem, UnknownVariable};
 pub use log::{LogFormat, LogLevel};
 pub use options::{Call, Host, Options, command};
-pub use policy::{Policies, Policy};
+pub use policy::{Policies, Policy, Slow};
 pub use settings::{Place, Setting, Settings, Source};
 pub use site::Site;
 pub use units::{Size, Span};
@@ -283,5 +283,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(test)]
+mod round_trip;
 #[cfg(test)]
 mod tests;

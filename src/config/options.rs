@@ -326,4 +326,5 @@ Policies of channels are in roost.toml only; the longest prefix wins, \"\" is th
   clients_may_publish = true
   history = 100
   history_ttl = \"5m\"
-  presence = true";
+  presence = true
+  slow = \"drop\"";

@@ -2,10 +2,13 @@
 //! Must never know where the rules came from, nor anything else of the configuration: shards carry this file alone.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::units::Span;
+use super::value::{ValueError, nearest, text_in_toml};
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNEL_POLICIES_MAX};
 
 /// What holds for one channel.
@@ -19,12 +22,67 @@ pub struct Policy {
     pub history_ttl_ms: u64,
     /// Whether it is counted and announced how many connections follow the channel.
     pub presence: bool,
+    /// What becomes of a subscriber that reads too slowly.
+    pub slow: Slow,
 }
 
+/// What becomes of a subscriber that reads more slowly than is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Slow {
+    /// It is cut with 4003 once too much waits for it.
+    #[default]
+    Disconnect,
+    /// Nothing more is queued to it once much waits; it gets the rest from the history when it has read that, and a gap for
+    /// what the history has lost.
+    Drop,
+    /// While anything waits for it, only the latest publication of each conflation key is kept for it.
+    Latest,
+}
+
+impl Slow {
+    /// All of them, the default first.
+    pub const ALL: [Self; 3] = [Self::Disconnect, Self::Drop, Self::Latest];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::Drop => "drop",
+            Self::Latest => "latest",
+        }
+    }
+}
+
+impl FromStr for Slow {
+    type Err = ValueError;
+
+    fn from_str(typed: &str) -> Result<Self, ValueError> {
+        Self::ALL.into_iter().find(|slow| slow.word() == typed).ok_or_else(|| ValueError {
+            typed: typed.to_owned(),
+            wanted: "what becomes of slow readers",
+            nearest: nearest(typed, Self::ALL.map(Self::word)).map(str::to_owned),
+            valid: "disconnect, drop or latest",
+        })
+    }
+}
+
+impl fmt::Display for Slow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+text_in_toml!(Slow);
+
 impl Default for Policy {
-    /// PROTOCOL §6: 32 publications, 2 minutes.
+    /// PROTOCOL §6: 32 publications, 2 minutes, slow readers are cut.
     fn default() -> Self {
-        Self { clients_may_publish: false, history: 32, history_ttl_ms: 120_000, presence: false }
+        Self {
+            clients_may_publish: false,
+            history: 32,
+            history_ttl_ms: 120_000,
+            presence: false,
+            slow: Slow::Disconnect,
+        }
     }
 }
 
@@ -40,6 +98,8 @@ pub struct PolicyRule {
     pub history_ttl: Option<Span>,
     /// See [`Policy::presence`].
     pub presence: Option<bool>,
+    /// See [`Policy::slow`].
+    pub slow: Option<Slow>,
 }
 
 impl PolicyRule {
@@ -51,6 +111,7 @@ impl PolicyRule {
             history: Some(policy.history),
             history_ttl: Some(Span::from_millis(policy.history_ttl_ms)),
             presence: Some(policy.presence),
+            slow: Some(policy.slow),
         }
     }
 
@@ -61,6 +122,7 @@ impl PolicyRule {
             history: self.history.unwrap_or(shorter.history),
             history_ttl_ms: self.history_ttl.map_or(shorter.history_ttl_ms, Span::millis),
             presence: self.presence.unwrap_or(shorter.presence),
+            slow: self.slow.unwrap_or(shorter.slow),
         }
     }
 }
@@ -76,8 +138,8 @@ pub enum PolicyError {
     TooMany(usize),
 }
 
-impl std::fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Character(prefix, character) => write!(
                 f,
@@ -174,8 +236,13 @@ mod tests {
 
     use super::*;
 
-    const SILENT: PolicyRule =
-        PolicyRule { clients_may_publish: None, history: None, history_ttl: None, presence: None };
+    const SILENT: PolicyRule = PolicyRule {
+        clients_may_publish: None,
+        history: None,
+        history_ttl: None,
+        presence: None,
+        slow: None,
+    };
     const OPEN: PolicyRule = PolicyRule { clients_may_publish: Some(true), ..SILENT };
     const SHUT: PolicyRule = PolicyRule { clients_may_publish: Some(false), ..SILENT };
 
@@ -219,20 +286,20 @@ mod tests {
             ("a", PolicyRule { history: Some(5), ..SILENT }),
             ("ab", PolicyRule { history_ttl: ten_seconds, ..OPEN }),
             ("abc", PolicyRule { history: Some(0), presence: Some(true), ..SILENT }),
-            ("abcd", PolicyRule { history: Some(1), ..SILENT }),
+            ("abcd", PolicyRule { history: Some(1), slow: Some(Slow::Latest), ..SILENT }),
             ("abcde", PolicyRule { presence: Some(false), ..SILENT }),
         ];
         let policies = Policies::new(&rules(&of)).unwrap();
         let history = |name| {
             let policy = policies.for_channel(name);
-            (policy.clients_may_publish, policy.history, policy.history_ttl_ms, policy.presence)
+            (policy.clients_may_publish, policy.history, policy.history_ttl_ms, policy.presence, policy.slow)
         };
-        assert_eq!(history("b"), (false, 32, 120_000, false));
-        assert_eq!(history("a1"), (false, 5, 120_000, false));
-        assert_eq!(history("ab1"), (true, 5, 10_000, false));
-        assert_eq!(history("abc1"), (true, 0, 10_000, true));
-        assert_eq!(history("abcd1"), (true, 1, 10_000, true));
-        assert_eq!(history("abcde1"), (true, 1, 10_000, false));
+        assert_eq!(history("b"), (false, 32, 120_000, false, Slow::Disconnect));
+        assert_eq!(history("a1"), (false, 5, 120_000, false, Slow::Disconnect));
+        assert_eq!(history("ab1"), (true, 5, 10_000, false, Slow::Disconnect));
+        assert_eq!(history("abc1"), (true, 0, 10_000, true, Slow::Disconnect));
+        assert_eq!(history("abcd1"), (true, 1, 10_000, true, Slow::Latest));
+        assert_eq!(history("abcde1"), (true, 1, 10_000, false, Slow::Latest));
     }
 
     #[test]

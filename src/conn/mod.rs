@@ -54,6 +54,25 @@ impl Phase {
     }
 }
 
+/// Whether channels of a connection lag (`hub::subscribers` knows which), and what happens next.
+///
+/// ```text
+///              a pass meets it               its queue is empty and its rest over
+///   Level ─────────────────────▶ Waiting ──────────────────────────────▶ Listed
+///     ▲                             ▲     there is more than a page of it  │
+///     │                             └──────────────────────────────────────┤
+///     └───────────────────────────────── it has got the latest of all ─────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lag {
+    /// None lags.
+    Level,
+    /// Some lag; it takes nothing more for now.
+    Waiting,
+    /// Some lag, and it stands on a list of those that get the latest next.
+    Listed,
+}
+
 /// One connection: everything that an idle one owns.
 #[derive(Debug)]
 pub struct Conn<S> {
@@ -81,6 +100,12 @@ pub struct Conn<S> {
     pub listed: bool,
     /// The peer ended its side; read on to the end although the last read was short.
     pub read_closed: bool,
+    /// Whether channels lag.
+    pub lag: Lag,
+    /// Nobody looks at the client: it gets the latest of everything, in one delivery a second.
+    pub hidden: bool,
+    /// It had such a delivery less than a second ago, and stands among those that rest.
+    pub resting: bool,
 }
 
 // An idle connection is one cache line, also in the slab, where a vacant slot must not make it larger. A socket is its
@@ -104,6 +129,9 @@ impl<S> Conn<S> {
             corked: false,
             listed: false,
             read_closed: false,
+            lag: Lag::Level,
+            hidden: false,
+            resting: false,
         }
     }
 

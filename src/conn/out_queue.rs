@@ -14,6 +14,8 @@ pub struct OutQueue {
     chunks: VecDeque<Chunk>,
     /// Sum of what is left of all chunks.
     bytes: usize,
+    /// What of that the reader may let wait for as long as it likes.
+    excused: usize,
     /// Chunks written in full so far: the number of the first one in `chunks`.
     written: usize,
     /// The number of the chunk that is the latest pong.
@@ -30,14 +32,24 @@ struct Chunk {
 #[derive(Debug)]
 enum Bytes {
     Shared(Arc<[u8]>),
+    /// Shared, and excused.
+    Excused(Arc<[u8]>),
     Owned(Vec<u8>),
 }
 
 impl Chunk {
     fn rest(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Shared(bytes) => &bytes[self.start..],
+            Bytes::Shared(bytes) | Bytes::Excused(bytes) => &bytes[self.start..],
             Bytes::Owned(bytes) => &bytes[self.start..],
+        }
+    }
+
+    /// Bytes left that the reader may let wait.
+    fn excused(&self) -> usize {
+        match &self.bytes {
+            Bytes::Excused(bytes) => bytes.len() - self.start,
+            Bytes::Shared(_) | Bytes::Owned(_) => 0,
         }
     }
 
@@ -67,6 +79,12 @@ impl OutQueue {
         self.bytes + self.chunks.len() * QUEUE_CHUNK_BYTES
     }
 
+    /// Bytes that wait and are held against the reader.
+    #[must_use]
+    pub fn counted_bytes(&self) -> usize {
+        self.bytes - self.excused
+    }
+
     /// Pieces that wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -77,7 +95,7 @@ impl OutQueue {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let of_chunk = |chunk: &Chunk| match &chunk.bytes {
-            Bytes::Shared(bytes) => share_bytes(bytes),
+            Bytes::Shared(bytes) | Bytes::Excused(bytes) => share_bytes(bytes),
             Bytes::Owned(bytes) => bytes.capacity(),
         };
         self.chunks.capacity() * size_of::<Chunk>() + self.chunks.iter().map(of_chunk).sum::<usize>()
@@ -87,6 +105,14 @@ impl OutQueue {
     pub fn push_shared(&mut self, bytes: Arc<[u8]>, start: usize) {
         self.bytes += bytes.len() - start;
         self.chunks.push_back(Chunk { bytes: Bytes::Shared(bytes), start });
+    }
+
+    /// As [`OutQueue::push_shared`], for what the reader may let wait as long as it likes: whoever puts it here sees to it that
+    /// it never becomes much.
+    pub fn push_excused(&mut self, bytes: Arc<[u8]>, start: usize) {
+        self.bytes += bytes.len() - start;
+        self.excused += bytes.len() - start;
+        self.chunks.push_back(Chunk { bytes: Bytes::Excused(bytes), start });
     }
 
     /// Begins a queue with what is left of bytes of our own whose first `start` were written. They are kept whole,
@@ -133,6 +159,7 @@ impl OutQueue {
         self.chunks.truncate(usize::from(kept));
         self.chunks.shrink_to(SLOTS_MIN);
         self.bytes = self.chunks.front().map_or(0, |chunk| chunk.rest().len());
+        self.excused = self.chunks.front().map_or(0, Chunk::excused);
     }
 
     /// Writes until everything is out or the socket is full.
@@ -169,12 +196,14 @@ impl OutQueue {
     fn advance(&mut self, mut written: usize) {
         self.bytes -= written;
         while let Some(front) = self.chunks.front_mut() {
-            let rest = front.rest().len();
+            let (rest, excused) = (front.rest().len(), front.excused());
             if written < rest {
                 front.start += written;
+                self.excused -= excused.min(written);
                 break;
             }
             written -= rest;
+            self.excused -= excused;
             self.chunks.pop_front();
             self.written += 1;
         }
@@ -247,12 +276,36 @@ mod tests {
             for round in 0..100u8 {
                 let bytes = vec![round; usize::from(round % 7) + 1];
                 expected.extend_from_slice(&bytes);
-                if round % 3 == 0 { queue.push_shared(bytes.into(), 0) } else { queue.push_owned(bytes) }
+                match round % 3 {
+                    0 => queue.push_shared(bytes.into(), 0),
+                    1 => queue.push_excused(bytes.into(), 0),
+                    _ => queue.push_owned(bytes),
+                }
             }
             assert_eq!(queue.bytes(), expected.len());
             assert_eq!(drained(&mut queue, room), expected, "room {room}");
-            assert_eq!(queue.bytes(), 0);
+            assert_eq!((queue.bytes(), queue.counted_bytes()), (0, 0));
         }
+    }
+
+    #[test]
+    fn what_is_excused_is_not_held_against_the_reader_however_much_of_it_was_written() {
+        let mut queue = OutQueue::default();
+        queue.push_excused(Arc::from(&b"excused"[..]), 2);
+        queue.push_owned(b"owned".to_vec());
+        queue.push_excused(Arc::from(&b"more"[..]), 0);
+        assert_eq!((queue.bytes(), queue.counted_bytes()), (14, 5));
+        let mut socket = Narrow { taken: Vec::new(), room: 3, full: false };
+        let expected = [(11, 5), (8, 4), (5, 1), (2, 0), (0, 0)];
+        for left in expected {
+            queue.flush(&mut socket).unwrap();
+            assert_eq!((queue.bytes(), queue.counted_bytes()), left);
+        }
+        assert_eq!(socket.taken, b"cusedownedmore");
+        queue.push_excused(Arc::from(&b"begun"[..]), 1);
+        queue.push_owned(b"owned".to_vec());
+        queue.truncate_to_frame_begun();
+        assert_eq!((queue.bytes(), queue.counted_bytes()), (4, 0));
     }
 
     #[test]

@@ -86,6 +86,17 @@ impl Subscriptions {
         }
     }
 
+    /// Puts the first `count` behind the others.
+    pub fn rotate(&mut self, count: usize) {
+        match self {
+            Self::None | Self::One(_) => {}
+            Self::Many(subscriptions) => {
+                let count = count.min(subscriptions.len());
+                subscriptions.rotate_left(count);
+            }
+        }
+    }
+
     /// Takes out the subscription to `channel`.
     pub fn remove(&mut self, channel: ChannelId) -> Option<Subscription> {
         let removed = self.find(channel)?;

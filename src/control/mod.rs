@@ -8,7 +8,7 @@ mod stream;
 pub use stream::{Listener, Stream};
 
 use crate::api::density::{Density, Measured};
-use crate::api::publish::Batch;
+use crate::api::publish::{Batch, Publication};
 use crate::api::{Reply, Route};
 use crate::clock::Now;
 use crate::config::policy::Policies;
@@ -280,16 +280,19 @@ impl Control {
         let outgoing: Vec<_> = batch
             .publications
             .iter_mut()
-            .map(|one| (one.channel.clone(), std::mem::take(&mut one.data), one.id.take()))
+            .map(|publication| {
+                let Publication { channel, data, key, id } = publication;
+                (channel.clone(), std::mem::take(data), key.take(), id.take())
+            })
             .collect();
         let call = Call::publish(caller, due_ms, batch);
         if call.is_complete() {
             return self.finish(now, call);
         }
         let ticket = self.ticket(call);
-        for (index, ((name, data, id), owner)) in outgoing.into_iter().zip(owners).enumerate() {
+        for (index, ((name, data, key, id), owner)) in outgoing.into_iter().zip(owners).enumerate() {
             let publisher = Publisher::Call { ticket, index: index as u32, id };
-            self.sender.sort(Parcel::Shard(owner, Mail::Publish { name, data, publisher }));
+            self.sender.sort(Parcel::Shard(owner, Mail::Publish { name, data, key, publisher }));
         }
     }
 

@@ -41,6 +41,11 @@ pub enum Command<'a> {
     },
     /// Asks for a sign of life.
     Ping,
+    /// Says whether anybody looks at the client: hidden, it gets the latest of everything, in one delivery a second.
+    Visibility {
+        /// Nobody does.
+        hidden: bool,
+    },
 }
 
 /// A command with the `id` that its answer carries: the client's JSON, byte for byte.
@@ -123,6 +128,8 @@ struct Members<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    state: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
 }
 
@@ -176,10 +183,21 @@ fn command(members: Members<'_>) -> Result<Command<'_>, Refused> {
         }
         "presence" => Ok(Command::Presence { channel: channel(members.channel)? }),
         "ping" => Ok(Command::Ping),
-        _ => {
-            let message = "type is one of subscribe, unsubscribe, publish, presence, ping";
-            Err(Refused::new(Code::UnknownType, message))
-        }
+        "visibility" => Ok(Command::Visibility { hidden: is_hidden(members.state)? }),
+        _ => Err(Refused::new(
+            Code::UnknownType,
+            "type is one of subscribe, unsubscribe, publish, presence, ping, visibility",
+        )),
+    }
+}
+
+/// Only `visibility` has a `state`: in other messages it is ignored, whatever it is.
+fn is_hidden(state: Option<&RawValue>) -> Result<bool, Refused> {
+    let word = state.and_then(|state| serde_json::from_str::<Cow<'_, str>>(state.get()).ok());
+    match word.as_deref() {
+        Some("hidden") => Ok(true),
+        Some("visible") => Ok(false),
+        Some(_) | None => Err(Refused::new(Code::BadRequest, r#"`state` is "hidden" or "visible""#)),
     }
 }
 
@@ -303,6 +321,14 @@ mod tests {
         assert!(matches!(parse(r#"{"type":"ping"}"#).command, Ok(Command::Ping)));
         let presence = parse(r#"{"type":"presence","channel":"a","users":true}"#);
         assert!(matches!(presence.command, Ok(Command::Presence { channel }) if channel == "a"));
+        for (text, expected) in [
+            (r#"{"type":"visibility","state":"hidden"}"#, true),
+            (r#"{"state":"visibl\u0065","type":"visibility","id":1}"#, false),
+        ] {
+            let Ok(Command::Visibility { hidden }) = parse(text).command else { panic!("{text}") };
+            assert_eq!(hidden, expected, "{text}");
+        }
+        assert!(matches!(parse(r#"{"type":"ping","state":[7]}"#).command, Ok(Command::Ping)));
         let null = parse(r#"{"type":"publish","channel":"a","data":null,"id":null}"#);
         assert!(matches!(
             null,
@@ -328,6 +354,10 @@ mod tests {
             (r#"{"type":"subscribe","channel":"a","since":7}"#, Code::BadRequest),
             (r#"{"type":"subscribe","channel":"a","since":"x"}"#, Code::BadRequest),
             (r#"{"type":"publish","channel":"a"}"#, Code::BadRequest),
+            (r#"{"type":"visibility"}"#, Code::BadRequest),
+            (r#"{"type":"visibility","state":null}"#, Code::BadRequest),
+            (r#"{"type":"visibility","state":true}"#, Code::BadRequest),
+            (r#"{"type":"visibility","state":"Hidden"}"#, Code::BadRequest),
             (r#"{"type":"subscribe","channel":""}"#, Code::BadChannel),
             (r#"{"type":"subscribe","channel":"a b"}"#, Code::BadChannel),
             (r#"{"type":"dance"}"#, Code::UnknownType),

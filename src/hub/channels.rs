@@ -2,9 +2,10 @@
 
 use super::names::{NameTable, Names};
 use super::subscribers::Subscribers;
+use crate::config::policy::{Policies, Slow};
 use crate::conn::subscriptions::ChannelId;
 use crate::dialect::cursor::Cursor;
-use crate::metrics::heap::Extent;
+use crate::metrics::heap::{Extent, slot_bytes};
 use crate::table::Table;
 use std::sync::Arc;
 
@@ -15,9 +16,14 @@ pub struct Channel {
     pub name: Arc<str>,
     /// Joins that the owner has not answered yet.
     pub joining: u32,
+    /// What becomes of those who read too slowly: the policy's word, looked up once.
+    pub slow: Slow,
     /// Who gets what is published.
     pub subscribers: Subscribers,
 }
+
+// Most channels of a large node have one subscriber, so they weigh nearly as much as connections do.
+const _: () = assert!(slot_bytes::<Channel>() <= 56);
 
 /// One shard's knowledge of one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,9 +93,9 @@ impl Channels {
         &mut self.channels[id.0]
     }
 
-    /// Notes that a connection is about to join `name`; makes the channel when it is the first.
-    pub fn join_begins(&mut self, name: &str) -> ChannelId {
-        let id = self.find(name).unwrap_or_else(|| self.insert(name));
+    /// Notes that a connection is about to join `name`; makes the channel, as `policies` say, when it is the first.
+    pub fn join_begins(&mut self, name: &str, policies: &Policies) -> ChannelId {
+        let id = self.find(name).unwrap_or_else(|| self.insert(name, policies.for_channel(name).slow));
         self.channel_mut(id).joining += 1;
         id
     }
@@ -155,10 +161,11 @@ impl Channels {
         self.table.heap_bytes()
     }
 
-    fn insert(&mut self, name: &str) -> ChannelId {
+    fn insert(&mut self, name: &str, slow: Slow) -> ChannelId {
         let id = self.channels.insert(Channel {
             name: name.into(),
             joining: 0,
+            slow,
             subscribers: Subscribers::default(),
         });
         self.table.insert(name, id, |id| &self.channels[id].name);
@@ -173,8 +180,9 @@ mod tests {
     #[test]
     fn a_channel_lives_as_long_as_somebody_follows_it_or_is_about_to() {
         let mut channels = Channels::new(Names::new(3));
-        let id = channels.join_begins("a");
-        assert_eq!(channels.join_begins("a"), id);
+        let policies = Policies::default();
+        let id = channels.join_begins("a", &policies);
+        assert_eq!(channels.join_begins("a", &policies), id);
         assert_eq!(channels.forget_if_unused(id), None);
         channels.join_ends(id);
         channels.join_ends(id);

@@ -314,9 +314,15 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::policy::Slow;
 
-    const POLICY: Policy =
-        Policy { clients_may_publish: false, history: 3, history_ttl_ms: 1_000, presence: false };
+    const POLICY: Policy = Policy {
+        clients_may_publish: false,
+        history: 3,
+        history_ttl_ms: 1_000,
+        presence: false,
+        slow: Slow::Disconnect,
+    };
     const BOUNDS: Bounds = Bounds { bytes: 10_000, log_bytes: 1_000, page_bytes: 100 };
 
     fn at(mono_ms: u64) -> Now {

@@ -6,6 +6,7 @@ pub mod calendar;
 pub mod channels;
 pub mod history;
 pub mod ids;
+pub mod latest;
 pub mod names;
 pub mod owned;
 pub mod presence;

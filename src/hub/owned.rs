@@ -199,7 +199,7 @@ impl Owned {
         }
     }
 
-    /// Numbers a publication and keeps it as `policy` says; tells which shards it goes to.
+    /// Numbers a publication and keeps it as `policy` says; tells which shards it goes to. `key` is what it is the latest of.
     ///
     /// # Errors
     /// [`Full`] when the channel is new and [`OWNED_CHANNELS_MAX`] are there.
@@ -207,6 +207,7 @@ impl Owned {
         &mut self,
         name: &str,
         data: &str,
+        key: Option<Arc<str>>,
         policy: &Policy,
         now: Now,
     ) -> Result<(Publication, Cursor, ShardSet), Full> {
@@ -218,7 +219,7 @@ impl Owned {
         let channel = &mut self.channels[id];
         let log = *channel.log.get_or_insert_with(|| self.history.begin());
         let cursor = Cursor { epoch: channel.epoch, offset: self.history.head(log) + 1 };
-        let publication = Publication::new(channel.name.clone(), cursor.offset, data, now.wall_ms);
+        let publication = Publication::new(channel.name.clone(), cursor, data, key, now.wall_ms);
         self.history.append(log, publication.frame.clone(), policy, now);
         let interested = channel.interested;
         if interested.is_empty() {
@@ -422,7 +423,7 @@ mod tests {
     }
 
     fn publish(owned: &mut Owned, name: &str, now: Now) -> (Publication, Cursor, ShardSet) {
-        owned.publish(name, "1", &Policy::default(), now).unwrap()
+        owned.publish(name, "1", None, &Policy::default(), now).unwrap()
     }
 
     fn offsets(recovery: &Recovery) -> (Option<(u64, u64)>, usize, u64) {
@@ -546,7 +547,7 @@ mod tests {
     fn a_numbering_is_kept_for_as_long_as_the_history_may_be() {
         let mut owned = owned();
         let day = Policy { history_ttl_ms: 24 * 3_600_000, ..Policy::default() };
-        let cursor = owned.publish("a", "1", &day, at(0)).unwrap().1;
+        let cursor = owned.publish("a", "1", None, &day, at(0)).unwrap().1;
         let before = at(day.history_ttl_ms - TICK_MS);
         owned.sweep(before, 10);
         let since = Some(Cursor { offset: 0, ..cursor });
@@ -796,7 +797,7 @@ mod tests {
                         let policy = twin.policies[channel];
                         let data = "1".repeat(size + 1);
                         let (publication, cursor, _) =
-                            owned.publish(&names[channel], &data, &policy, now).unwrap();
+                            owned.publish(&names[channel], &data, None, &policy, now).unwrap();
                         let expected = twin.heads[channel].map_or(0, |head| head.offset) + 1;
                         prop_assert_eq!((publication.offset, cursor.offset), (expected, expected));
                         if expected == 1 {

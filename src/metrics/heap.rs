@@ -12,7 +12,7 @@ pub struct Heap {
     pub slab: u64,
     /// Boxes of active connections: partial heads, partial messages.
     pub boxes: u64,
-    /// What waits to be written: queues of connections, batches of channels.
+    /// What waits to be written: queues of connections, batches of channels, the latest for those who lag.
     pub queues: u64,
     /// Subscriptions from both sides: the channels of a connection, the subscribers of a channel.
     pub subscriptions: u64,

@@ -41,6 +41,10 @@ pub struct Counters {
     pub pings: u64,
     /// Gaps announced.
     pub gaps: u64,
+    /// Publications that those gaps cover.
+    pub gap_publications: u64,
+    /// Subscriptions put behind, because their client reads slowly or is hidden.
+    pub paused: u64,
     /// Clients that came back to a channel and have missed nothing of it.
     pub recovered: u64,
     /// Publications given to clients that came back.

@@ -67,6 +67,8 @@ const COUNTERS: &[Family] = &[
     Family("roost_short_writes", "Writes that a full socket cut short", |c| c.short_writes),
     Family("roost_pings", "Pings sent", |c| c.pings),
     Family("roost_gaps", "Gaps announced to clients", |c| c.gaps),
+    Family("roost_gap_publications", "Publications that gaps told clients of", |c| c.gap_publications),
+    Family("roost_paused", "Subscriptions put behind: their client reads slowly or is hidden", |c| c.paused),
     Family("roost_recovered", "Subscriptions of clients that came back and lost nothing", |c| c.recovered),
     Family("roost_replayed", "Publications that clients got when they came back", |c| c.replayed),
     Family("roost_command_errors", "Commands answered with an error", |c| c.errors),

@@ -4,6 +4,7 @@
 pub mod acceptor;
 pub mod clock;
 pub mod complaint;
+pub mod gate;
 pub mod listener;
 pub mod mailbox;
 pub mod post_office;
@@ -25,6 +26,7 @@ use crate::shard::{Next, Readiness, Settings, Shard};
 use crate::sys::{allocator, scheduler};
 use acceptor::Acceptor;
 use clock::Clock;
+use gate::Place;
 use listener::Listener;
 use mailbox::Mailbox;
 use mio::event::Event;
@@ -73,6 +75,8 @@ pub struct Reactor {
     sender: Sender,
     clock: Clock,
     inbox: Vec<Mail>,
+    /// At the gate of large fan-outs.
+    place: Place,
     /// Connections that the node knows of here.
     counted: usize,
     /// The most there were since it last was empty.
@@ -111,6 +115,7 @@ impl Reactor {
             sender,
             clock,
             inbox: Vec::new(),
+            place: Place::default(),
             counted: 0,
             most: 0,
             full: false,
@@ -230,7 +235,9 @@ impl Reactor {
         self.shard.set_congested(self.sender.office().congested());
         self.shard.set_queued_elsewhere(self.sender.office().queued.elsewhere(self.id));
         self.accept(now);
+        self.shard.permit_large_passes(self.place.is_inside());
         let next = self.shard.turn(now);
+        let next = self.step_at_gate(now, next);
         self.recount();
         for parcel in self.shard.parcels() {
             self.sender.sort(parcel);
@@ -245,6 +252,17 @@ impl Reactor {
         office.note_queued(self.id, self.shard.queued_bytes());
         self.shard.set_queued_elsewhere(office.queued.elsewhere(self.id));
         self.shard.is_over_total()
+    }
+
+    /// Goes in or out where that is due. Who has just been let in has something to do.
+    fn step_at_gate(&mut self, now: Now, next: Next) -> Next {
+        let office = self.sender.office();
+        let was_inside = self.place.is_inside();
+        let wants = self.shard.has_large_passes();
+        if let Some(shard) = self.place.step(&office.gate, self.id, wants, now.mono_ms) {
+            office.shards[usize::from(shard.0)].wake();
+        }
+        if self.place.is_inside() && !was_inside { Next::Now } else { next }
     }
 
     fn accept(&mut self, now: Now) {

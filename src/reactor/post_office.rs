@@ -1,6 +1,7 @@
 //! Where every thread finds every mailbox. Must never look into what it carries.
 
 use super::complaint::Complaint;
+use super::gate::Gate;
 use super::mailbox::Mailbox;
 use super::queued::Queued;
 use super::steering::Steering;
@@ -19,6 +20,8 @@ pub struct PostOffice {
     pub control: Mailbox<Report>,
     /// What waits for clients.
     pub queued: Queued,
+    /// Who goes on with a large fan-out.
+    pub gate: Gate,
     /// Who has room.
     pub steering: Steering,
     /// What is said about those who found none.
@@ -117,6 +120,7 @@ mod tests {
             shards: polls[..3].iter().map(|poll| Mailbox::new(waker(poll))).collect(),
             control: Mailbox::new(waker(&polls[3])),
             queued: Queued::new(3, 300),
+            gate: Gate::new(3, 1),
             steering: Steering::new(3, 10),
             complaint: Arc::default(),
         };

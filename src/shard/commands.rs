@@ -28,6 +28,7 @@ impl<S: Socket> Shard<S> {
             Ok(Command::Unsubscribe { channel }) => self.unsubscribe(now, slot, &channel, id),
             Ok(Command::Publish { channel, data }) => self.publish(now, slot, &channel, data, id),
             Ok(Command::Presence { channel }) => self.presence(slot, &channel, id),
+            Ok(Command::Visibility { hidden }) => self.set_hidden(slot, hidden),
             Ok(Command::Ping) => native::put_answer(&mut self.replies, &Answer::Pong, id),
             Err(refused) => self.error(&refused, id),
         }
@@ -58,7 +59,7 @@ impl<S: Socket> Shard<S> {
             let refused = Refused::new(Code::TooManyChannels, message);
             return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
-        let channel = self.hub.channels.join_begins(name);
+        let channel = self.hub.channels.join_begins(name, &self.settings.policies);
         self.joins = self.joins.wrapping_add(1);
         let subscription = Subscription::joining(channel, self.joins);
         self.conns[slot].subscriptions.insert(subscription);
@@ -142,7 +143,7 @@ impl<S: Socket> Shard<S> {
             return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
         if owner == self.settings.id {
-            let offset = self.number(now, name, data).map(|cursor| cursor.offset);
+            let offset = self.number(now, name, data, None).map(|cursor| cursor.offset);
             return self.published(name, offset, id);
         }
         if self.congested.contains(owner) {
@@ -150,7 +151,8 @@ impl<S: Socket> Shard<S> {
             return self.answer_in_turn(slot, name, LateAnswer::Refused(overloaded()), id);
         }
         let publisher = Publisher::Conn(self.key(slot), id.map(Into::into));
-        self.ask(slot, owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
+        let mail = Mail::Publish { name: name.into(), data: data.into(), key: None, publisher };
+        self.ask(slot, owner, mail);
     }
 
     /// Answers a client's publish; no offset means that the owner had no room.

@@ -117,6 +117,8 @@ pub enum Mail {
         name: Box<str>,
         /// Valid JSON.
         data: Box<str>,
+        /// What it is the latest of.
+        key: Option<Arc<str>>,
         /// Who waits for the outcome.
         publisher: Publisher,
     },
@@ -251,8 +253,9 @@ pub enum Parcel {
     Control(Report),
 }
 
-// It is copied several times on its way.
-const _: () = assert!(size_of::<Mail>() <= 80);
+// It is copied several times on its way. The largest is a publication: three texts of two words each, whoever published it
+// with an id, and the kind.
+const _: () = assert!(size_of::<Mail>() <= 88);
 
 impl Publisher {
     /// Bytes on the heap: what it sent along.
@@ -275,7 +278,9 @@ impl Mail {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let large = match self {
-            Self::Publish { name, data, publisher } => name.len() + data.len() + publisher.bytes(),
+            Self::Publish { name, data, key, publisher } => {
+                name.len() + data.len() + key.as_ref().map_or(0, |key| key.len()) + publisher.bytes()
+            }
             Self::Publication(publication) => publication.bytes(),
             Self::Joined { joined, id, .. } => joined.bytes() + id.as_ref().map_or(0, |id| id.len()),
             Self::Replayed { joined, .. } => joined.bytes(),

@@ -10,6 +10,7 @@ pub mod conn_table;
 pub mod mail;
 
 mod budget;
+mod catch_up;
 mod close;
 mod commands;
 mod drain;
@@ -35,9 +36,11 @@ use crate::limits::{EXPIRY_BUDGET, Limits, READY_BUDGET, RECEIVE_BUFFER_BYTES};
 use crate::metrics::Counters;
 use crate::proto::origin::OriginPolicy;
 use budget::Budget;
+use catch_up::CatchUps;
 use conn_table::{ConnTable, Token};
 use drain::Drain;
 use mail::Parcel;
+use pass::Passes;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use survey::Survey;
@@ -103,8 +106,9 @@ pub struct Shard<S> {
     again: VecDeque<Token>,
     /// Connections whose next page of what they missed may be fetched.
     replays: VecDeque<Token>,
-    /// Channels with a batch on its way.
-    passes: VecDeque<ChannelId>,
+    /// Connections that get the latest of what they lag behind.
+    catch_ups: CatchUps,
+    passes: Passes,
     /// Channels whose subscribers came or went in this turn, where their policy has them counted.
     recounts: BTreeSet<ChannelId>,
     /// Slots to be freed at the end of the turn.
@@ -138,7 +142,8 @@ impl<S: Socket> Shard<S> {
             congested: ShardSet::default(),
             again: VecDeque::new(),
             replays: VecDeque::new(),
-            passes: VecDeque::new(),
+            catch_ups: CatchUps::default(),
+            passes: Passes::default(),
             recounts: BTreeSet::new(),
             dead: Vec::new(),
             // Not zeros, which the allocator would promise without having them: what every shard needs is there
@@ -208,9 +213,11 @@ impl<S: Socket> Shard<S> {
     pub fn turn(&mut self, now: Now) -> Next {
         self.counters.turns += 1;
         self.read_again(now);
+        let mut rest_at = None;
         if !self.budget.is_cutting() {
             self.run_replays(now);
             self.run_passes(now);
+            rest_at = self.run_catch_ups(now);
         }
         let draining = self.drain_step(now);
         let sweep_at = self.sweep(now);
@@ -220,11 +227,11 @@ impl<S: Socket> Shard<S> {
         self.tell_counts(now);
         let announce_at = self.announce(now);
         let surveying = self.survey_step();
-        let listed = !self.again.is_empty() || !self.replays.is_empty();
-        if draining || cutting || surveying || listed || !self.passes.is_empty() || !self.dead.is_empty() {
+        let listed = !self.again.is_empty() || !self.replays.is_empty() || !self.catch_ups.is_empty();
+        if draining || cutting || surveying || listed || self.passes.is_ready() || !self.dead.is_empty() {
             return Next::Now;
         }
-        match [sweep_at, expiry_at, announce_at].into_iter().flatten().min() {
+        match [sweep_at, expiry_at, announce_at, rest_at].into_iter().flatten().min() {
             Some(at) => Next::At(at),
             None => Next::Idle,
         }
@@ -240,12 +247,25 @@ impl<S: Socket> Shard<S> {
         self.congested = congested;
     }
 
+    /// Says whether this shard may go on with passes over large channels: true unless told otherwise. The first few writes of
+    /// every pass are always made, so small channels wait for nobody.
+    pub fn permit_large_passes(&mut self, permitted: bool) {
+        self.passes.permit(permitted);
+    }
+
+    /// Whether there are passes over large channels to go on with.
+    #[must_use]
+    pub fn has_large_passes(&self) -> bool {
+        self.passes.has_large()
+    }
+
     /// Gives back what a crowd that has left made large. What it holds stays.
     pub fn give_back(&mut self) {
         self.parcels.shrink_to_fit();
         self.again.shrink_to_fit();
         self.replays.shrink_to_fit();
-        self.passes.shrink_to_fit();
+        self.catch_ups.shrink();
+        self.passes.shrink();
         self.dead.shrink_to_fit();
         self.replies.shrink_to_fit();
     }

@@ -5,10 +5,14 @@ use super::Shard;
 use super::conn_table::ConnTable;
 use super::write::write;
 use crate::clock::Now;
+use crate::config::policy::Slow;
 use crate::conn::socket::Socket;
+use crate::conn::subscriptions::ChannelId;
+use crate::dialect::cursor::Cursor;
 use crate::hub::subscribers::{Batch, Delivery};
-use crate::limits::{PASS_BUDGET_WRITES, PASS_QUANTUM_WRITES};
+use crate::limits::{PASS_BUDGET_WRITES, PASS_FRESH_WRITES};
 use crate::metrics::Counters;
+use std::collections::VecDeque;
 
 /// What became of one delivery.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,41 +22,150 @@ enum Outcome {
     Ended,
     Queued,
     Failed,
+    /// It was a notice, and is not made at all.
+    Missed,
+    /// It was not made: the subscriber gets the latest later on.
+    Lags,
+    /// It was not made: the subscriber gets the rest later on. It has everything up to here.
+    Behind(Cursor),
+}
+
+/// What becomes of those that read too slowly.
+#[derive(Debug, Clone, Copy)]
+struct Slowness {
+    policy: Slow,
+    /// See [`crate::limits::Limits::queue_soft_bytes`].
+    soft_bytes: usize,
+}
+
+/// Channels that have publications on their way, each on one of the lists.
+#[derive(Debug)]
+pub(super) struct Passes {
+    /// Their first few writes are still to be made. A small channel needs no more.
+    fresh: VecDeque<ChannelId>,
+    /// Large channels, in the middle of their list.
+    large: VecDeque<ChannelId>,
+    /// Whether it is this shard's turn to go on with those.
+    permitted: bool,
+}
+
+impl Default for Passes {
+    fn default() -> Self {
+        Self { fresh: VecDeque::new(), large: VecDeque::new(), permitted: true }
+    }
+}
+
+impl Passes {
+    /// Lines up a channel that had nothing to do before.
+    pub(super) fn begin(&mut self, channel: ChannelId) {
+        self.fresh.push_back(channel);
+    }
+
+    /// See [`Shard::permit_large_passes`].
+    pub(super) fn permit(&mut self, permitted: bool) {
+        self.permitted = permitted;
+    }
+
+    /// Whether there are large channels to go on with.
+    pub(super) fn has_large(&self) -> bool {
+        !self.large.is_empty()
+    }
+
+    /// Whether the next turn has something to do.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.fresh.is_empty() || (self.permitted && self.has_large())
+    }
+
+    /// Gives back what a busy time made large.
+    pub(super) fn shrink(&mut self) {
+        self.fresh.shrink_to_fit();
+        self.large.shrink_to_fit();
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        (self.fresh.capacity() + self.large.capacity()) * size_of::<ChannelId>()
+    }
+}
+
+/// A piece of a walk over a list.
+#[derive(Debug, Clone, Copy)]
+struct Walk {
+    writes: usize,
+    /// The list is at its end.
+    finished: bool,
 }
 
 impl<S: Socket> Shard<S> {
-    /// Walks on, channel by channel in turn, until nothing is left or the budget is used up.
+    /// Walks on, channel by channel in turn, until nothing is left or the budget is used up. Those that begin come first:
+    /// whoever follows a small channel does not wait for a large one, nor for this shard's turn.
     pub(super) fn run_passes(&mut self, now: Now) {
-        let mut writes_left = PASS_BUDGET_WRITES;
-        while writes_left > 0 {
-            let Some(id) = self.passes.pop_front() else { break };
-            let Some(channel) = self.hub.channels.get_mut(id) else { continue };
-            let Some(batch) = channel.subscribers.begin() else { continue };
-            let quantum = writes_left.min(PASS_QUANTUM_WRITES);
-            let mut queued = Vec::new();
-            let mut failed = Vec::new();
-            let mut writes = 0;
-            while writes < quantum {
-                let Some(delivery) = channel.subscribers.advance(&batch) else {
-                    self.counters.count_pass(batch.len());
-                    break;
-                };
-                writes += 1;
-                match deliver(&mut self.conns, &mut self.counters, &batch, &delivery) {
-                    Outcome::Written | Outcome::Ended => {}
-                    Outcome::Queued => queued.push(delivery.slot),
-                    Outcome::Failed => failed.push(delivery.slot),
-                }
+        let quantum = self.settings.limits.pass_quantum_writes;
+        let mut writes = 0;
+        while writes < PASS_FRESH_WRITES
+            && let Some(id) = self.passes.fresh.pop_front()
+        {
+            writes += self.go_on_with(now, id, quantum);
+        }
+        while writes < PASS_BUDGET_WRITES
+            && self.passes.permitted
+            && let Some(id) = self.passes.large.pop_front()
+        {
+            writes += self.go_on_with(now, id, quantum.min(PASS_BUDGET_WRITES - writes));
+        }
+    }
+
+    /// Walks on in one channel and lines it up again; returns what that costs.
+    fn go_on_with(&mut self, now: Now, id: ChannelId, quantum: usize) -> usize {
+        let Some(walk) = self.walk_list(now, id, quantum) else { return 0 };
+        match walk.finished {
+            // What arrived meanwhile begins a pass of its own.
+            true => self.passes.fresh.push_back(id),
+            false => self.passes.large.push_back(id),
+        }
+        // An empty channel still costs a look.
+        walk.writes.max(1)
+    }
+
+    /// None where nothing is left to do, or nobody is there any more.
+    fn walk_list(&mut self, now: Now, id: ChannelId, quantum: usize) -> Option<Walk> {
+        let channel = self.hub.channels.get_mut(id)?;
+        let batch = channel.subscribers.begin()?;
+        let slowness = Slowness { policy: channel.slow, soft_bytes: self.settings.limits.queue_soft_bytes };
+        let mut unsettled = Vec::new();
+        let mut walk = Walk { writes: 0, finished: false };
+        while walk.writes < quantum {
+            let Some(delivery) = channel.subscribers.advance(&batch) else {
+                self.counters.count_pass(batch.len());
+                walk.finished = true;
+                break;
+            };
+            walk.writes += 1;
+            let outcome = deliver(&mut self.conns, &mut self.counters, &batch, &delivery, slowness);
+            match outcome {
+                Outcome::Written | Outcome::Ended | Outcome::Missed => continue,
+                Outcome::Queued | Outcome::Failed => {}
+                Outcome::Lags => channel.subscribers.lag(&batch, &delivery),
+                Outcome::Behind(_) => channel.subscribers.pause(delivery.position),
             }
-            // An empty channel still costs a look.
-            writes_left -= writes.max(1);
-            self.passes.push_back(id);
-            for slot in queued {
+            unsettled.push((delivery.slot, outcome));
+        }
+        unsettled.into_iter().for_each(|(slot, outcome)| self.settle(now, id, slot, &outcome));
+        Some(walk)
+    }
+
+    /// Does what follows from a delivery, which may change the list that is being walked.
+    fn settle(&mut self, now: Now, channel: ChannelId, slot: u32, outcome: &Outcome) {
+        match outcome {
+            Outcome::Written | Outcome::Ended | Outcome::Missed => {}
+            Outcome::Queued => {
                 // What waits for the answers of other owners alone must not grow until it counts as a slow reader's.
                 self.uncork(now, slot);
                 self.note_queue(now, slot);
             }
-            failed.into_iter().for_each(|slot| self.stream_ended(slot));
+            Outcome::Failed => self.stream_ended(slot),
+            Outcome::Lags => self.begin_to_lag(slot),
+            Outcome::Behind(since) => self.fall_behind(slot, channel, *since),
         }
     }
 }
@@ -62,16 +175,28 @@ fn deliver<S: Socket>(
     counters: &mut Counters,
     batch: &Batch,
     delivery: &Delivery,
+    slowness: Slowness,
 ) -> Outcome {
     let conn = &mut conns[delivery.slot];
     if !conn.phase.is_open() {
         // Its queue is gone, and with it perhaps the rest of a frame: nothing may follow.
         return Outcome::Ended;
     }
-    counters.delivered += batch.count_from(delivery.start) as u64;
+    if conn.hidden {
+        return put_off(batch, || Outcome::Lags);
+    }
     let bytes = &batch.bytes[delivery.start..];
+    let queued = conn.queued_bytes();
+    match slowness.policy {
+        Slow::Latest if queued > 0 => return put_off(batch, || Outcome::Lags),
+        Slow::Drop if queued > 0 && queued + bytes.len() > slowness.soft_bytes => {
+            return put_off(batch, || Outcome::Behind(batch.before(delivery.start)));
+        }
+        Slow::Disconnect | Slow::Drop | Slow::Latest => {}
+    }
+    counters.delivered += batch.count_from(delivery.start) as u64;
     let mut written = 0;
-    if conn.queued_bytes() == 0 {
+    if queued == 0 {
         match write(&mut conn.socket, bytes) {
             Ok(count) => written = count,
             Err(_) => return Outcome::Failed,
@@ -82,15 +207,24 @@ fn deliver<S: Socket>(
         }
         counters.short_writes += 1;
     }
-    let start = delivery.start + written;
-    conns.change_queue(delivery.slot, |out, _| out.push_shared(batch.bytes.clone(), start));
+    let (bytes, start) = (batch.bytes.clone(), delivery.start + written);
+    conns.change_queue(delivery.slot, |out, _| match slowness.policy {
+        Slow::Disconnect => out.push_shared(bytes, start),
+        Slow::Drop | Slow::Latest => out.push_excused(bytes, start),
+    });
     Outcome::Queued
+}
+
+/// What becomes of a delivery that is not made now. A notice is for now or not at all: nobody keeps it for later.
+fn put_off(batch: &Batch, later: impl FnOnce() -> Outcome) -> Outcome {
+    if batch.is_empty() { Outcome::Missed } else { later() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::conn::Phase;
+    use crate::dialect::cursor::Epoch;
     use crate::hub::publication::Publication;
     use crate::hub::subscribers::Subscribers;
     use std::io;
@@ -130,12 +264,15 @@ mod tests {
         for slot in slots {
             subscribers.join(slot, 0);
         }
-        subscribers.publish(Publication::new("a".into(), 1, "1", 0));
+        let cursor = Cursor { epoch: Epoch(1), offset: 1 };
+        subscribers.publish(Publication::new("a".into(), cursor, "1", None, 0));
+        let slowness = Slowness { policy: Slow::Disconnect, soft_bytes: 1 };
         let batch = subscribers.begin().unwrap();
         for (slot, outcome) in slots.into_iter().zip([Outcome::Written, Outcome::Ended]) {
             let delivery = subscribers.advance(&batch).unwrap();
             assert_eq!(delivery.slot, slot);
-            assert_eq!(deliver(&mut conns, &mut Counters::default(), &batch, &delivery), outcome);
+            let mut counters = Counters::default();
+            assert_eq!(deliver(&mut conns, &mut counters, &batch, &delivery, slowness), outcome);
         }
         assert_eq!(slots.map(|slot| conns[slot].socket.0.is_empty()), [false, true]);
     }

@@ -12,6 +12,7 @@ use crate::dialect::cursor::Cursor;
 use crate::hub::ShardId;
 use crate::hub::owned::Joined;
 use crate::hub::publication::Publication;
+use std::sync::Arc;
 
 impl<S: Socket> Shard<S> {
     /// Does what one piece of mail asks for.
@@ -39,8 +40,8 @@ impl<S: Socket> Shard<S> {
             Mail::Later { conn, name, answer, id, returning: true } => {
                 self.serve_if_open(now, conn, |shard| shard.answer_late(&name, &answer, id.as_deref()));
             }
-            Mail::Publish { name, data, mut publisher } => {
-                let cursor = self.number_once(now, &name, &data, publisher.take_id());
+            Mail::Publish { name, data, key, mut publisher } => {
+                let cursor = self.number_once(now, &name, &data, key, publisher.take_id());
                 self.tell_publisher(name, cursor, publisher);
             }
             Mail::Published { conn, name, offset, id } => {
@@ -57,21 +58,34 @@ impl<S: Socket> Shard<S> {
     }
 
     /// As [`Shard::number`]; what its publisher has sent before is known by its id, and goes to nobody again.
-    fn number_once(&mut self, now: Now, name: &str, data: &str, id: Option<Box<str>>) -> Option<Cursor> {
-        let Some(id) = id else { return self.number(now, name, data) };
+    fn number_once(
+        &mut self,
+        now: Now,
+        name: &str,
+        data: &str,
+        key: Option<Arc<str>>,
+        id: Option<Box<str>>,
+    ) -> Option<Cursor> {
+        let Some(id) = id else { return self.number(now, name, data, key) };
         if let Some(cursor) = self.hub.owned.repeated(name, &id, now) {
             self.counters.repeated += 1;
             return Some(cursor);
         }
-        let cursor = self.number(now, name, data)?;
+        let cursor = self.number(now, name, data, key)?;
         self.hub.owned.remember(name, id, cursor.offset, now);
         Some(cursor)
     }
 
     /// Numbers a publication of a channel that this shard owns and sends it on its way. None when there is no room.
-    pub(super) fn number(&mut self, now: Now, name: &str, data: &str) -> Option<Cursor> {
+    pub(super) fn number(
+        &mut self,
+        now: Now,
+        name: &str,
+        data: &str,
+        key: Option<Arc<str>>,
+    ) -> Option<Cursor> {
         let policy = self.settings.policies.for_channel(name);
-        let (publication, cursor, interested) = self.hub.owned.publish(name, data, policy, now).ok()?;
+        let (publication, cursor, interested) = self.hub.owned.publish(name, data, key, policy, now).ok()?;
         self.counters.published += 1;
         for shard in interested.iter() {
             if shard == self.settings.id {
@@ -89,7 +103,7 @@ impl<S: Socket> Shard<S> {
         let Some(id) = self.hub.channels.find(&publication.channel) else { return };
         let subscribers = &mut self.hub.channels.channel_mut(id).subscribers;
         if subscribers.publish(publication) {
-            self.passes.push_back(id);
+            self.passes.begin(id);
         }
     }
 

@@ -5,7 +5,8 @@
 //! 2. At the end of the turn the shard tells the owner how many it has now (`tell_counts`).
 //! 3. The owner waits a while, so that who loads a page anew was never away, and a crowd is one change (`hub/presence.rs`).
 //! 4. If the count is another one then, it goes to the interested shards, and there down the road of publications
-//!    (`announce`). It has no number, and whoever is getting its past gets none: the next one says all there is to say.
+//!    (`announce`). It has no number, and whoever is getting its past, or lags, or is hidden gets none: the next one says
+//!    all there is to say.
 
 use super::Shard;
 use super::mail::{LateAnswer, Mail};
@@ -107,7 +108,7 @@ impl<S: Socket> Shard<S> {
     pub(super) fn notify(&mut self, name: &str, frame: Arc<[u8]>) {
         let Some(id) = self.hub.channels.find(name) else { return };
         if self.hub.channels.channel_mut(id).subscribers.notify(frame) {
-            self.passes.push_back(id);
+            self.passes.begin(id);
         }
     }
 

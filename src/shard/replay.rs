@@ -1,5 +1,6 @@
 //! A client comes back: what it missed is replayed behind the answer to its subscribe, a page at a time, each when it has
 //! taken the one before. Must never let a replay fill a queue: who reads slowly gets its past slowly, and is not cut for it.
+//! So does a slow reader of a channel whose policy is `drop`: what was not queued to it has become a part of its past.
 //!
 //! While it gets its past, a subscriber is paused: what is published meanwhile is a part of that past and comes from the
 //! owner as well. An owner's answer that reaches the head travels the same road as publications, so what comes after it is
@@ -16,6 +17,7 @@ use crate::dialect::cursor::{Cursor, Epoch};
 use crate::dialect::native::{self, Answer};
 use crate::hub::owned::{Gap, Joined, Recovery};
 use crate::limits::REPLAY_BUDGET_PAGES;
+use crate::metrics::Counters;
 
 impl<S: Socket> Shard<S> {
     /// Says behind `subscribed` what became of the client's cursor. The connection is being served.
@@ -30,7 +32,9 @@ impl<S: Socket> Shard<S> {
             return;
         };
         let mut has = recovery.end - recovery.missed.len() as u64;
-        if self.has_room(slot) {
+        // One publication may be larger than a page. It comes alone, so that it is not held against a slow reader.
+        let bytes = recovery.missed.iter().map(|frame| frame.len()).sum::<usize>();
+        if self.has_room(slot) && bytes <= self.settings.limits.replay_page_bytes() {
             self.put_page(recovery);
             has = recovery.end;
         }
@@ -41,6 +45,14 @@ impl<S: Socket> Shard<S> {
             replays.push(Replay { channel, since });
             self.list_replay(slot);
         }
+    }
+
+    /// A live subscriber is so far behind that nothing more is queued to it: it has everything up to `since`, and gets the
+    /// rest when it has read that.
+    pub(super) fn fall_behind(&mut self, slot: u32, channel: ChannelId, since: Cursor) {
+        self.counters.paused += 1;
+        let replays = self.conns[slot].activate().replays.get_or_insert_default();
+        replays.push(Replay { channel, since });
     }
 
     /// Puts a connection that takes more on the list of those whose next page is fetched.
@@ -96,7 +108,7 @@ impl<S: Socket> Shard<S> {
         }
         replays.step = Step::Resting;
         if let (Some(first), Some(recovery)) = (replays.first(), joined.recovery) {
-            self.serve(now, conn.slot, |shard| {
+            self.serve_page(now, conn.slot, |shard| {
                 shard.go_on(conn.slot, first.channel, joined.cursor, &recovery);
             });
             self.list_replay(conn.slot);
@@ -154,10 +166,7 @@ impl<S: Socket> Shard<S> {
     }
 
     fn put_gap(&mut self, channel: ChannelId, epoch: Epoch, gap: Gap) {
-        self.counters.gaps += 1;
-        let (Gap { from, to }, cursor) = (gap, Cursor { epoch, offset: gap.to });
-        let channel = &self.hub.channels.channel(channel).name;
-        native::put_answer(&mut self.replies, &Answer::Gap { channel, from, to, cursor }, None);
+        put_gap(&mut self.replies, &mut self.counters, &self.hub.channels.channel(channel).name, epoch, gap);
     }
 
     /// What an open connection still has to get.
@@ -165,4 +174,14 @@ impl<S: Socket> Shard<S> {
         let conn = self.conns.find_mut(token).filter(|conn| conn.phase.is_open())?;
         conn.active.as_mut()?.replays.as_deref_mut()
     }
+}
+
+/// Says that publications of a channel are lost to a client, and counts it.
+pub(super) fn put_gap(out: &mut Vec<u8>, counters: &mut Counters, channel: &str, epoch: Epoch, gap: Gap) {
+    let Gap { from, to } = gap;
+    counters.gaps += 1;
+    // Of an epoch in which nothing was published everything is lost: from 1 to 0.
+    counters.gap_publications += to + 1 - from;
+    let cursor = Cursor { epoch, offset: to };
+    native::put_answer(out, &Answer::Gap { channel, from, to, cursor }, None);
 }

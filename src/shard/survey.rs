@@ -10,7 +10,6 @@ use super::conn_table::Token;
 use super::mail::{Answer, Parcel, Report};
 use crate::conn::Conn;
 use crate::conn::socket::Socket;
-use crate::conn::subscriptions::ChannelId;
 use crate::hub::channels::Channel;
 use crate::limits::SURVEY_BUDGET;
 use crate::metrics::heap::{Extent, Heap, share_bytes};
@@ -115,9 +114,9 @@ impl<S: Socket> Shard<S> {
     /// What a turn keeps for the next one.
     fn list_bytes(&self) -> usize {
         let again = (self.again.capacity() + self.replays.capacity()) * size_of::<Token>();
-        let passes = self.passes.capacity() * size_of::<ChannelId>();
+        let passes = self.passes.heap_bytes();
         let dead = self.dead.capacity() * size_of::<u32>();
-        again + passes + dead + self.replies.capacity()
+        again + self.catch_ups.heap_bytes() + passes + dead + self.replies.capacity()
     }
 }
 

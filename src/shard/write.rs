@@ -4,6 +4,7 @@
 use super::Shard;
 use crate::clock::Now;
 use crate::conn::Phase;
+use crate::conn::out_queue::OutQueue;
 use crate::conn::socket::Socket;
 use crate::disconnect::{Bound, Disconnect};
 use std::io;
@@ -14,6 +15,22 @@ impl<S: Socket> Shard<S> {
         debug_assert!(self.replies.is_empty(), "one connection is served at a time");
         work(self);
         self.send_replies(now, slot);
+        self.rest(slot);
+    }
+
+    /// As [`Shard::serve`], for a page that the client gets because it took everything before: whatever it does not take at
+    /// once is not held against it.
+    pub(super) fn serve_page(&mut self, now: Now, slot: u32, work: impl FnOnce(&mut Self)) {
+        debug_assert!(self.replies.is_empty(), "one connection is served at a time");
+        work(self);
+        if self.conns[slot].corked || self.replies.is_empty() {
+            self.send_replies(now, slot);
+        } else {
+            let page = std::mem::take(&mut self.replies);
+            let rest = |out: &mut OutQueue, page: &[u8], written| out.push_excused(page.into(), written);
+            self.write_replies(now, slot, &page, rest);
+            self.keep_replies(page);
+        }
         self.rest(slot);
     }
 
@@ -28,6 +45,7 @@ impl<S: Socket> Shard<S> {
                 self.counters.bytes_sent += written;
                 self.note_queue(now, slot);
                 self.list_replay(slot);
+                self.list_catch_up(slot);
             }
             Err(_) => return self.stream_ended(slot),
         }
@@ -36,15 +54,19 @@ impl<S: Socket> Shard<S> {
 
     pub(super) fn send_replies(&mut self, now: Now, slot: u32) {
         if !self.replies.is_empty() {
-            let mut replies = std::mem::take(&mut self.replies);
+            let replies = std::mem::take(&mut self.replies);
             self.put_replies(now, slot, &replies);
-            if replies.capacity() <= REPLIES_KEPT_BYTES {
-                replies.clear();
-                self.replies = replies;
-            }
+            self.keep_replies(replies);
         }
         if !self.conns[slot].is_held() {
             self.uncork(now, slot);
+        }
+    }
+
+    fn keep_replies(&mut self, mut replies: Vec<u8>) {
+        if replies.capacity() <= REPLIES_KEPT_BYTES {
+            replies.clear();
+            self.replies = replies;
         }
     }
 
@@ -71,18 +93,27 @@ impl<S: Socket> Shard<S> {
             self.conns.change_queue(slot, |out, _| out.push_owned(replies.to_vec()));
             self.note_queue(now, slot);
         } else {
-            self.write_replies(now, slot, replies);
+            let rest =
+                |out: &mut OutQueue, replies: &[u8], written| out.push_begun(replies.to_vec(), written);
+            self.write_replies(now, slot, replies, rest);
         }
     }
 
-    fn write_replies(&mut self, now: Now, slot: u32, replies: &[u8]) {
+    /// `queue_rest` gets what the socket does not take.
+    fn write_replies(
+        &mut self,
+        now: Now,
+        slot: u32,
+        replies: &[u8],
+        queue_rest: impl FnOnce(&mut OutQueue, &[u8], usize),
+    ) {
         let conn = &mut self.conns[slot];
         match write(&mut conn.socket, replies) {
             Ok(written) => {
                 self.counters.bytes_sent += written as u64;
                 if written < replies.len() {
                     self.counters.short_writes += 1;
-                    self.conns.change_queue(slot, |out, _| out.push_begun(replies.to_vec(), written));
+                    self.conns.change_queue(slot, |out, _| queue_rest(out, replies, written));
                     self.note_queue(now, slot);
                 }
             }
@@ -95,7 +126,7 @@ impl<S: Socket> Shard<S> {
         let limits = &self.settings.limits;
         let conn = &mut self.conns[slot];
         let Some(active) = &mut conn.active else { return };
-        let bytes = active.out().bytes();
+        let bytes = active.out().counted_bytes();
         if bytes <= limits.queue_soft_bytes {
             active.over_soft_since = None;
         } else if active.over_soft_since.is_none() {

@@ -30,6 +30,10 @@ pub(crate) fn commands(bytes: &[u8]) {
         Command::Publish { channel, data } => ("publish", Some(&**channel), Some(*data)),
         Command::Presence { channel } => ("presence", Some(&**channel), None),
         Command::Ping => ("ping", None, None),
+        Command::Visibility { hidden } => {
+            assert_eq!(value["state"], if *hidden { "hidden" } else { "visible" }, "{text}");
+            ("visibility", None, None)
+        }
     };
     assert_eq!(value["type"], kind, "{text}");
     if let Some(channel) = channel {
@@ -79,13 +83,15 @@ fn publications(bytes: &[u8]) {
 }
 
 /// What texts are put together from: lawful messages, and pieces that may land anywhere in them.
-const MESSAGES: [&str; 8] = [
+const MESSAGES: [&str; 10] = [
     r#"{"type":"subscribe","channel":"news","since":"abc-7","id":1}"#,
     r#"{"type":"unsubscribe","channel":"chat:1","id":{"n":[null]}}"#,
     r#"{"type":"publish","channel":"chat:1","data":{"x": 1.50,"y":[true,"\u00e9"]}}"#,
     r#"{"type":"presence","channel":"room:1","id":[7]}"#,
     r#"{"type":"ping","id":"x"}"#,
+    r#"{"type":"visibility","state":"hidden"}"#,
     r#"{"channel":"c","data":{"count":3}}"#,
+    r#"{"channel":"c","data":1,"conflate":"key"}"#,
     r#"{"channels":["c","d"],"data":null,"id":"o-17"}"#,
     "{\"channel\":\"c\",\"data\":1}\n{\"channel\":\"d\",\"data\":2}\n",
 ];

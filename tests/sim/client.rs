@@ -89,6 +89,8 @@ pub(crate) struct Client {
     pub(crate) manners: Manners,
     pub(crate) book: Book,
     pub(crate) stalled: bool,
+    /// It last said that nobody looks at it.
+    pub(crate) hidden: bool,
     /// The last place seen in each channel, for its next connection.
     pub(crate) memory: HashMap<Channel, Cursor>,
     /// Pings got from the node since somebody last looked.
@@ -128,6 +130,7 @@ impl Client {
             manners: Manners::default(),
             book,
             stalled: false,
+            hidden: false,
             memory: HashMap::new(),
             pinged: 0,
             welcome_due: false,
@@ -328,10 +331,10 @@ impl Client {
         match self.book.hear(&message, text, scene.truth) {
             News::Nothing => {}
             News::Place(channel, cursor) => _ = self.memory.insert(channel, cursor),
-            News::Notification(channel, cursor, wall_ms, replayed) => {
+            News::Notification(channel, cursor, wall_ms, excused) => {
                 self.memory.insert(channel, cursor);
                 assert!(wall_ms <= scene.now.wall_ms, "a timestamp of the future");
-                if !replayed {
+                if !excused {
                     self.weigh(wall_ms, length);
                 }
             }

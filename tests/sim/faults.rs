@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use roost::config::Span;
-use roost::config::policy::{Policies, PolicyRule};
+use roost::config::policy::{Policies, PolicyRule, Slow};
 use roost::limits::{Limits, QUEUE_TOTAL_BYTES_MAX};
 use std::collections::BTreeMap;
 
@@ -111,6 +111,8 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
     let tight_total = rng.u8(..3) == 0;
     let rate = if faults.tight_rate { rng.u32(5..20) } else { 1_000 };
     Limits {
+        // One is as hard as it gets: everything may happen between any two of a list.
+        pass_quantum_writes: rng.usize(1..=4),
         message_bytes_max: pick(rng, &[2_000, 20_000, 64 * 1024]),
         channels_per_conn_max: rng.usize(1..7),
         messages_per_second: rate,
@@ -119,7 +121,7 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
         queue_soft_for_ms: rng.u64(500..10_000),
         queue_hard_bytes,
         queue_total_bytes: if tight_total {
-            queue_hard_bytes + rng.usize(..30_000)
+            queue_hard_bytes + rng.usize(..8_000)
         } else {
             QUEUE_TOTAL_BYTES_MAX
         },
@@ -136,13 +138,14 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
     }
 }
 
-/// What clients may do, and what is kept of which channel.
+/// What clients may do, what is kept of which channel, and what becomes of slow readers.
 pub(crate) fn draw_policies(rng: &mut Rng) -> Policies {
     let mut rule = |clients_may_publish| PolicyRule {
         clients_may_publish: Some(clients_may_publish),
         history: Some(pick(rng, &[0, 1, 5, 39, 39, 1_000, 1_000])),
         history_ttl: Some(Span::from_millis(pick(rng, &[0, 30, 1_000, 120_000, 120_000, 400_000]))),
         presence: Some(rng.bool()),
+        slow: Some(pick(rng, &Slow::ALL)),
     };
     let rules = [("", rule(false)), ("open:", rule(true)), ("open:long/", rule(true))];
     let rules = rules.map(|(prefix, rule)| (prefix.to_owned(), rule));

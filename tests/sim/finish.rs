@@ -6,9 +6,10 @@ use crate::trace::{count, say};
 use crate::truth::{Channel, floor};
 use crate::world::World;
 use roost::clock::TICK_MS;
+use roost::config::policy::Slow;
 use roost::dialect::cursor::Cursor;
 use roost::disconnect::{Bound, Disconnect};
-use roost::limits::{PRESENCE_DEBOUNCE_MS, PUBLISH_ID_KEEP_MS};
+use roost::limits::{HIDDEN_REST_MS, PRESENCE_DEBOUNCE_MS, PUBLISH_ID_KEEP_MS};
 use roost::proto::frame::Opcode;
 use roost::shard::mail::{Answer, Question};
 use std::collections::BTreeSet;
@@ -47,6 +48,10 @@ impl World {
     /// The model and the node agree about everything.
     fn check_settled(&mut self) {
         self.check_nobody_waits();
+        if self.clients.iter().any(|client| client.hidden) {
+            // These wait for their second, and for nothing else.
+            self.wait(HIDDEN_REST_MS + TICK_MS);
+        }
         // A turn moves the clock hand to where it should be by now. What falls due by that must happen first.
         self.ask(&Question::Counters);
         self.settle();
@@ -61,11 +66,15 @@ impl World {
         self.check_calls();
     }
 
-    /// Everyone has what anybody knows of, before anything else wakes a shard.
+    /// Everyone that somebody looks at has what anybody knows of, before anything else wakes a shard.
     fn check_nobody_waits(&self) {
         for channel in 0..self.truth.names.len() {
             let heads = self.truth.heads(channel);
-            for client in self.clients.iter().filter(|client| follows(client, channel) && !client.stalled) {
+            for client in self
+                .clients
+                .iter()
+                .filter(|client| follows(client, channel) && !client.stalled && !client.hidden)
+            {
                 let (who, at) = (client.serial, client.book.places()[&channel].at);
                 let head = floor(&heads, at.epoch);
                 assert_eq!(at.offset, head, "client {who} waits for {}", self.truth.names[channel]);
@@ -208,13 +217,16 @@ impl World {
         channels.map(of).collect()
     }
 
-    /// Whoever follows a channel knows how many do, if it was told at all; all of them must be when `told` is set.
+    /// Whoever follows a channel knows how many do, if it was told at all and cannot have missed it; all of them that are
+    /// looked at must when `told` is set, which is after a change that nothing kept them from hearing of.
     fn check_presence(&self, channel: Channel, told: bool) {
         let count = self.followers()[channel];
         let name = &self.truth.names[channel];
-        for client in self.clients.iter().filter(|client| follows(client, channel) && !client.stalled) {
+        let listens = |client: &&Client| follows(client, channel) && !client.stalled && !client.hidden;
+        for client in self.clients.iter().filter(listens) {
             let announced = client.book.announced(channel);
-            let knows = announced.map_or(!told, |announced| announced == count);
+            let excused = announced.is_none() || client.book.may_have_missed(channel, &self.truth);
+            let knows = announced == Some(count) || (!told && excused);
             assert!(knows, "client {} knows of {announced:?} in {name}, not of {count}", client.serial);
         }
     }
@@ -246,7 +258,11 @@ impl World {
         self.give_signs_of_life();
         self.a_slow_reader_catches_up();
         self.give_signs_of_life();
-        let slow = self.make_slow_consumer();
+        self.a_slow_reader_is_kept(Slow::Drop);
+        self.give_signs_of_life();
+        self.a_slow_reader_is_kept(Slow::Latest);
+        self.give_signs_of_life();
+        let slow = self.make_slow_consumer(Slow::Disconnect, limits.queue_soft_bytes + 1_000);
         self.clients.iter_mut().for_each(|client| client.pinged = 0);
         let polite = |client: &&Client| client.can_speak() && !client.stalled && !client.manners.mute;
         let polite: Vec<u64> = self.clients.iter().filter(polite).map(|client| client.serial).collect();
@@ -288,7 +304,8 @@ impl World {
         if limits.queue_soft_bytes < 4_000 || limits.queue_hard_bytes < limits.queue_soft_bytes + 4_000 {
             return;
         }
-        let Some(serial) = self.make_slow_consumer() else { return };
+        let wanted = limits.queue_soft_bytes + 1_000;
+        let Some(serial) = self.make_slow_consumer(Slow::Disconnect, wanted) else { return };
         let mut left = limits.queue_soft_bytes * 5 / 8 + 2_000;
         while left > 0 {
             let at = self.place(serial);
@@ -314,17 +331,41 @@ impl World {
         count("a slow reader that caught up");
     }
 
-    /// One client stops reading, and gets more than it may have queued for long. Returns its serial.
-    fn make_slow_consumer(&mut self) -> Option<u64> {
+    /// One client stalls for as long as it likes, on a channel that cuts nobody for that, and reads on.
+    fn a_slow_reader_is_kept(&mut self, slow: Slow) {
+        if self.has_tight_total() {
+            return;
+        }
+        let limits = self.limits.clone();
+        let Some(serial) = self.make_slow_consumer(slow, limits.queue_hard_bytes + 2_000) else { return };
+        for _ in 0..4 {
+            let at = self.place(serial);
+            self.clients[at].frame(Opcode::Pong, b"alive");
+            self.wait(limits.queue_soft_for_ms / 4 + self.round_ms());
+        }
+        let at = self.place(serial);
+        self.clients[at].stalled = false;
+        self.settle();
+        let at = self.place(serial);
+        assert!(self.clients[at].stage.is_open(), "client {serial} was cut although its channel is {slow}");
+        self.check_nobody_waits();
+        count(&format!("a slow reader of a {slow} channel that was kept"));
+    }
+
+    /// One client stops reading, and gets so many bytes of a channel with this policy. Returns its serial.
+    fn make_slow_consumer(&mut self, slow: Slow, wanted: usize) -> Option<u64> {
+        let slows = self.truth.slow.clone();
+        let of_policy =
+            |client: &Client| client.book.places().keys().find(|&&channel| slows[channel] == slow).copied();
         let able = |client: &&mut Client| {
             let narrow = client.pipe.borrow().window <= 5_000;
-            is_open(client) && client.can_speak() && !client.book.places().is_empty() && narrow
+            is_open(client) && client.can_speak() && !client.hidden && of_policy(client).is_some() && narrow
         };
         let client = self.clients.iter_mut().find(able)?;
-        let channel = *client.book.places().keys().next()?;
+        let channel = of_policy(client)?;
         client.stalled = true;
         let serial = client.serial;
-        let wanted = client.pipe.borrow().window + self.limits.queue_soft_bytes + 1_000;
+        let wanted = client.pipe.borrow().window + wanted;
         say(|| format!("client {serial} reads no more"));
         let mut bytes = 0;
         while bytes <= wanted {

@@ -23,7 +23,7 @@ use world::World;
 /// Worlds in the ordinary run.
 const SEEDS: u64 = 500;
 /// What the ordinary run must show, and how often at least.
-const SHOWN: [&str; 46] = [
+const SHOWN: [&str; 52] = [
     "status 101",
     "status 400",
     "status 404",
@@ -70,6 +70,12 @@ const SHOWN: [&str; 46] = [
     "presence announced",
     "an id again",
     "an id after its time",
+    "gap: what was conflated",
+    "gap: what a slow reader lost",
+    "hidden",
+    "visible",
+    "a slow reader of a drop channel that was kept",
+    "a slow reader of a latest channel that was kept",
 ];
 const SHOWN_MIN: u64 = 5;
 /// Seeds that found a fault once. They run for ever.

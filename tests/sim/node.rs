@@ -143,6 +143,11 @@ impl Node {
         self.shards[shard].set_congested(full);
     }
 
+    /// It is a shard's turn to go on with large passes, or it is not; then it will be later.
+    pub(crate) fn permit_large_passes(&mut self, shard: usize, permitted: bool) {
+        self.shards[shard].permit_large_passes(permitted);
+    }
+
     /// A shard's turn, and what it sends. Returns what it told the witness.
     pub(crate) fn turn(&mut self, shard: usize, now: Now, trace: &mut Trace) -> Vec<Publication> {
         self.touched[shard] = false;
@@ -165,6 +170,8 @@ impl Node {
                 Parcel::Control(report) => self.reports.push_back(report),
             }
         }
+        // Its turn to go on with large passes comes some time.
+        self.touched[shard] |= self.shards[shard].has_large_passes();
         self.note_queued(shard);
         std::mem::take(&mut self.witnessed)
     }

@@ -5,7 +5,9 @@
 use crate::truth::Channel;
 use roost::clock::TICK_MS;
 use roost::config::policy::Policy;
+use roost::hub::publication::Publication;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What a publication weighs beside its frame.
 const OVERHEAD: usize = 80;
@@ -30,6 +32,8 @@ pub(crate) struct Past {
     kept: Vec<Kept>,
     /// By offset less one: when each was lost; never is the end of time.
     lost_ms: Vec<Vec<u64>>,
+    /// By offset less one: what each is the latest of.
+    keys: Vec<Vec<Option<Arc<str>>>>,
     /// Which publication of all was each channel's last.
     last: HashMap<Channel, u64>,
     published: u64,
@@ -46,12 +50,16 @@ struct Kept {
 impl Past {
     pub(crate) fn new(rules: Rules) -> Self {
         let lost_ms = vec![Vec::new(); rules.owners.len()];
-        Self { rules, kept: Vec::new(), lost_ms, last: HashMap::new(), published: 0 }
+        let keys = vec![Vec::new(); rules.owners.len()];
+        Self { rules, kept: Vec::new(), lost_ms, keys, last: HashMap::new(), published: 0 }
     }
 
     /// The witness hears of a publication.
-    pub(crate) fn publish(&mut self, channel: Channel, offset: u64, frame_bytes: usize, now_ms: u64) {
+    pub(crate) fn publish(&mut self, channel: Channel, publication: &Publication, now_ms: u64) {
+        let Publication { offset, key, frame, .. } = publication;
+        let (offset, frame_bytes) = (*offset, frame.len());
         assert_eq!(offset, self.head(channel) + 1, "the witness misses a publication");
+        self.keys[channel].push(key.clone());
         let policy = self.rules.policies[channel];
         let weight = frame_bytes + OVERHEAD;
         self.lost_ms[channel].push(now_ms + policy.history_ttl_ms);
@@ -94,6 +102,13 @@ impl Past {
     /// When a publication was lost, or will be by its age.
     pub(crate) fn lost_ms(&self, channel: Channel, offset: u64) -> u64 {
         self.lost_ms[channel][offset as usize - 1]
+    }
+
+    /// Whether a later publication of the same conflation key takes the place of this one, for those who lag.
+    pub(crate) fn is_overtaken(&self, channel: Channel, offset: u64) -> bool {
+        let (this, later) =
+            self.keys[channel][offset as usize - 1..].split_first().expect("it was published");
+        later.contains(this)
     }
 
     /// How many publications of a channel a client could get.

@@ -3,7 +3,7 @@
 use crate::book::Kind;
 use crate::client::{Client, Scene, Stage};
 use crate::faults::{Faults, pick};
-use crate::trace::say;
+use crate::trace::{count, say};
 use crate::truth::{Channel, Truth, draw_padding};
 use fastrand::Rng;
 use roost::dialect::cursor::{Cursor, Epoch};
@@ -121,6 +121,8 @@ impl Client {
             33..35 => self.talk_nonsense(rng, scene.truth),
             35 => self.goodbye(pick(rng, &[None, Some(1000), Some(1001), Some(4321)])),
             36 if rng.bool() => self.end(),
+            // A message without an answer would get one where it is too fast.
+            37..39 if !scene.tight_rate => self.hide(!self.hidden),
             _ => {}
         }
     }
@@ -145,6 +147,15 @@ impl Client {
         }
     }
 
+    /// Says that nobody looks at it, or that somebody does.
+    fn hide(&mut self, hidden: bool) {
+        self.hidden = hidden;
+        self.book.was_hidden |= hidden;
+        let state = if hidden { "hidden" } else { "visible" };
+        count(state);
+        self.text(&format!(r#"{{"type":"visibility","state":"{state}","id":7}}"#));
+    }
+
     fn talk_nonsense(&mut self, rng: &mut Rng, truth: &Truth) {
         if rng.bool() {
             return self.ask(Kind::Nonsense("unknown_type"), None, truth);
@@ -152,6 +163,7 @@ impl Client {
         let texts = [
             ("{", "bad_json"),
             ("[]", "bad_request"),
+            (r#"{"type":"visibility","state":"asleep"}"#, "bad_request"),
             (r#"{"type":"subscribe","channel":"a b"}"#, "bad_channel"),
             (r#"{"type":"subscribe","channel":"d","since":"x"}"#, "bad_request"),
         ];

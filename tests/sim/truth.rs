@@ -4,6 +4,7 @@
 use crate::past::Past;
 use fastrand::Rng;
 use roost::clock::TICK_MS;
+use roost::config::policy::Slow;
 use roost::dialect::cursor::{Cursor, Epoch};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -33,6 +34,8 @@ struct Publication {
 #[derive(Debug)]
 pub(crate) struct Truth {
     pub(crate) names: Vec<String>,
+    /// What becomes of slow readers, by channel.
+    pub(crate) slow: Vec<Slow>,
     publications: Vec<Publication>,
     numbers: HashMap<(Channel, Epoch, u64), Number>,
     heads: Vec<Heads>,
@@ -49,6 +52,7 @@ impl Truth {
     pub(crate) fn new(
         names: Vec<String>,
         counted: Vec<bool>,
+        slow: Vec<Slow>,
         keep_ms: Vec<u64>,
         past: Option<Past>,
         clock: Rc<Cell<u64>>,
@@ -56,10 +60,11 @@ impl Truth {
         let heads = vec![Heads::new(); names.len()];
         Self {
             names,
+            counted,
+            slow,
             publications: Vec::new(),
             numbers: HashMap::new(),
             heads,
-            counted,
             keep_ms,
             past,
             clock,

@@ -3,7 +3,7 @@
 use crate::attempts::{Attempts, Outcome};
 use crate::book::{Book, Customs};
 use crate::client::{Client, Scene, Stage};
-use crate::faults::{Faults, SocketFaults, draw_limits, draw_policies};
+use crate::faults::{Faults, SocketFaults, draw_limits, draw_policies, pick};
 use crate::node::Node;
 use crate::past::{Past, Rules};
 use crate::socket::{Pipe, SimSocket};
@@ -85,6 +85,7 @@ impl World {
         let counted = rules.policies.iter().map(|policy| policy.presence).collect();
         let keep_ms = rules.policies.iter().map(|policy| policy.history_ttl_ms.max(CHANNEL_KEEP_MS));
         let keep_ms: Vec<u64> = keep_ms.collect();
+        let slow = rules.policies.iter().map(|policy| policy.slow).collect();
         // A channel that a witness follows is never forgotten, so some worlds have none.
         let watched = rng.u8(..3) > 0;
         names.iter().filter(|_| watched).for_each(|name| node.watch(now, name));
@@ -97,7 +98,7 @@ impl World {
             accepted: vec![0; node.len()],
             node,
             clients: Vec::new(),
-            truth: Truth::new(names, counted, keep_ms, past, clock.clone()),
+            truth: Truth::new(names, counted, slow, keep_ms, past, clock.clone()),
             clock,
             trace: Trace::default(),
             drain_over_ms: None,
@@ -291,11 +292,13 @@ impl World {
         self.node.open_mail(shard, self.now, faults, &mut self.rng);
         let congested = faults.is_some_and(|faults| faults.congested.hit(&mut self.rng));
         self.node.set_congested(shard, congested, &mut self.rng);
+        let permitted = self.calm || self.rng.bool();
+        self.node.permit_large_passes(shard, permitted);
         let told = self.node.turn(shard, self.now, &mut self.trace);
         for publication in told {
             let channel = self.truth.channel(&publication.channel);
             let past = self.truth.past.as_mut().expect("a witness");
-            past.publish(channel, publication.offset, publication.frame.len(), self.now.mono_ms);
+            past.publish(channel, &publication, self.now.mono_ms);
         }
         if let Some(past) = &mut self.truth.past {
             past.turn(shard, self.now.mono_ms);
@@ -354,7 +357,8 @@ impl World {
         let data = self.truth.data(number);
         let id = id.map(|id| self.attempts.sent(id, number, self.now.mono_ms));
         let publisher = Publisher::Call { ticket, index, id };
-        self.node.send(owner, Mail::Publish { name: name.into(), data: data.into(), publisher });
+        let key = pick(&mut self.rng, &[None, None, Some("a"), Some("b"), Some("c")]).map(Into::into);
+        self.node.send(owner, Mail::Publish { name: name.into(), data: data.into(), key, publisher });
         data.len()
     }
 

@@ -210,6 +210,67 @@ def _rss_bytes(world):
     return world.curl("/debug/density").json()["rss_bytes"]
 
 
+PATIENT = """
+history = 16
+[channels."drop:"]
+slow = "drop"
+[channels."latest:"]
+slow = "latest"
+"""
+
+
+@scenario("a reader of a drop channel that stalls is kept, and hears an exact gap and then the rest", config=PATIENT)
+def slow_reader_of_drop(world):
+    last = _stall(world, "drop:a", lambda number: None)
+    heard = last.heard
+    gaps = [one for one in heard if one["type"] == "gap"]
+    assert [one["to"] for one in gaps] == [last.offset - 16], gaps
+    assert [one["offset"] for one in heard[-16:]] == list(range(last.offset - 15, last.offset + 1))
+
+
+@scenario("a reader of a latest channel that stalls is kept, and hears the last of each key", config=PATIENT)
+def slow_reader_of_latest(world):
+    last = _stall(world, "latest:a", lambda number: f"key {number % 3}")
+    assert [one["offset"] for one in last.heard[-3:]] == list(range(last.offset - 2, last.offset + 1))
+    assert last.heard[-4]["type"] == "gap", last.heard[-4]
+
+
+class _Stalled:
+    """What a reader heard that stalled and read on, and the last offset of its channel."""
+
+    def __init__(self, heard, offset):
+        self.heard = heard
+        self.offset = offset
+
+
+def _stall(world, channel, key):
+    """Publishes until a reader that stalls is behind, and more than may wait for anybody; then lets it read to the end."""
+    stalled = world.wire(receive_buffer=4096).open()
+    stalled.send(frame(TEXT, json.dumps({"type": "subscribe", "channel": channel})))
+    assert b'"subscribed"' in stalled.frame()[1]
+    other = world.subscriber(channel)
+    data = os.urandom(16 * 1024).hex()
+    number, behind_at = 0, None
+    while behind_at is None or number < behind_at + 30:
+        number += 1
+        body = {"channel": channel, "data": data} | ({"conflate": key(number)} if key(number) else {})
+        assert world.curl("/publish", body=json.dumps(body).encode()).status == 200
+        assert other.hear()["offset"] == number
+        assert number < 2000, "the node queues without end"
+        if behind_at is None and "\nroost_paused_total 0\n" not in world.curl("/metrics").text:
+            behind_at = number
+    heard, at = [], 0
+    while at < number:
+        message = json.loads(stalled.frame()[1])
+        assert message.get("from", message.get("offset")) == at + 1, (at, message)
+        at = message.get("to", message.get("offset"))
+        heard.append({member: message.get(member) for member in ("type", "offset", "from", "to")})
+    assert world.curl(f"/channels/{channel}").json()["subscribers"] == 2
+    world.publish(channel, "live")
+    assert json.loads(stalled.frame()[1])["data"] == "live"
+    return _Stalled(heard, number)
+
+
 def _end_of_stalled(wire):
     """The close code that ends the connection, or "reset" where it ends without one."""
     try:
