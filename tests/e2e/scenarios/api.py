@@ -220,7 +220,7 @@ def forms(world):
     assert re.fullmatch(r"[0-9A-Za-z]+-1", answer["cursor"]), answer
 
 
-@scenario("every curl call in README.md is answered with 200, and its roost.toml is valid")
+@scenario("every curl call in README.md is answered with 200, and each roost.toml in it is valid")
 def readme(world):
     blocks = re.findall("```(sh|toml)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     calls = [call for kind, block in blocks if kind == "sh" for call in block.replace("|\n", "| ").splitlines() if "curl" in call]
@@ -229,9 +229,11 @@ def readme(world):
         call = re.sub(r"\bcurl\b", "curl --silent --fail", call.replace("localhost:8081", world.api))
         done = subprocess.run(["sh", "-c", call], capture_output=True, text=True, timeout=10, check=False)
         assert done.returncode == 0 and done.stdout, (call, done)
-    (toml,) = [block for kind, block in blocks if kind == "toml"]
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(toml)
-        file.flush()
-        done = subprocess.run([binary(), "serve", "--check", "--config", file.name], capture_output=True, text=True, timeout=10, check=False)
-    assert done.returncode == 0, done
+    configurations = [block for kind, block in blocks if kind == "toml"]
+    assert configurations, blocks
+    for toml in configurations:
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(toml)
+            file.flush()
+            done = subprocess.run([binary(), "serve", "--check", "--config", file.name], capture_output=True, text=True, timeout=10, check=False)
+        assert done.returncode == 0, (toml, done)
