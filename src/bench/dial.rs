@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::worker::Brief;
-use crate::limits::BENCH_PORT_TRIES;
+use crate::limits::{BENCH_BUFFER_BYTES, BENCH_PORT_TRIES};
 
 /// Begins a connect from the next source that is free, or from wherever the kernel likes where none are planned. A client
 /// that never `reads` gets a small receive buffer.
@@ -35,6 +35,13 @@ pub(super) fn dial(
         .register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)
         .map(|()| stream)
         .map_err(|error| io::Error::new(error.kind(), format!("watching a connection to {address}: {error}")))
+}
+
+/// A client that did not read begins to: what the server still holds for it comes in at once, and not by the handful that a
+/// small window lets through.
+pub(super) fn widen(stream: &TcpStream) {
+    // Where the kernel refuses, it only takes longer.
+    let _ = SockRef::from(stream).set_recv_buffer_size(BENCH_BUFFER_BYTES);
 }
 
 fn dial_planned(brief: &Brief) -> io::Result<Socket> {

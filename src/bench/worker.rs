@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::client::{Client, End, Phase, Stage, Welcome};
 use super::conduct::{Conduct, Desk, Note};
-use super::dial::dial;
+use super::dial::{dial, widen};
 use super::error::{BenchError, Complaint};
 use super::sources::Sources;
 use super::target::Target;
@@ -122,6 +122,8 @@ pub(super) struct Worker<C> {
     pending: usize,
     conduct: C,
     act: Act,
+    /// When the run began.
+    played_at: Instant,
     decoder: Decoder,
     buffer: Vec<u8>,
     out: Vec<u8>,
@@ -142,7 +144,8 @@ struct Counts {
 
 const BELL: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
-/// How long those who did not read look at what became of their connection, and how often.
+/// How long those who did not read look at what became of their connection at least, and how often. Longer where they have not
+/// read for longer: so does the server's kernel wait before it tries again whether they have room.
 const LOOK_FOR: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -161,6 +164,7 @@ impl<C: Conduct> Worker<C> {
             pending: 0,
             conduct,
             act: Act::Gather,
+            played_at: Instant::now(),
             decoder: Decoder::default(),
             buffer: vec![0; BENCH_BUFFER_BYTES],
             out: Vec::new(),
@@ -212,8 +216,12 @@ impl<C: Conduct> Worker<C> {
     fn look_after_slow(&mut self, events: &mut Events) -> Result<(), BenchError> {
         let slow = |worker: &Self, index: u32| !worker.conduct.reads(worker.brief.first + index);
         let mut looking: Vec<u32> = (0..self.brief.count).filter(|index| slow(self, *index)).collect();
-        let began = Instant::now();
-        while !looking.is_empty() && began.elapsed() < LOOK_FOR {
+        looking
+            .iter()
+            .filter_map(|index| self.clients[*index as usize].as_ref())
+            .for_each(|client| widen(&client.stream));
+        let (began, deaf_for) = (Instant::now(), self.played_at.elapsed());
+        while !looking.is_empty() && began.elapsed() < deaf_for.max(LOOK_FOR) {
             looking.retain(|index| {
                 let Some(mut client) = self.clients[*index as usize].take() else { return false };
                 match self.read_all(*index, &mut client, true) {
@@ -396,7 +404,10 @@ impl<C: Conduct> Worker<C> {
         self.act = act;
         match act {
             Act::Gather | Act::Leave => {}
-            Act::Play => (0..self.brief.count).for_each(|index| self.give_turn(index, C::open)),
+            Act::Play => {
+                self.played_at = Instant::now();
+                (0..self.brief.count).for_each(|index| self.give_turn(index, C::open));
+            }
         }
     }
 
