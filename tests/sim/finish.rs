@@ -29,6 +29,7 @@ impl World {
         self.everyone_is_counted();
         self.time_is_up();
         self.everyone_leaves();
+        self.publishers_try_too_late();
         self.channels_are_forgotten();
         self.trace.hash()
     }
@@ -162,14 +163,18 @@ impl World {
         self.check_settled();
     }
 
-    /// Whatever has an id is sent once more.
     fn publishers_try_again(&mut self) {
+        self.send_every_id();
+        self.check_settled();
+    }
+
+    /// Whatever has an id is sent once more.
+    fn send_every_id(&mut self) {
         let ticket = self.next_ticket();
         for (index, (id, channel)) in self.attempts.known().into_iter().enumerate() {
             self.publish_as(Some(id), channel, (ticket, index as u32), 10);
         }
         self.settle();
-        self.check_settled();
     }
 
     /// Once nothing has changed for a while, everyone who was ever told knows how many follow; and when somebody leaves
@@ -431,6 +436,12 @@ impl World {
             let kept = [connections, heap.slab, heap.boxes, heap.queues, heap.subscriptions];
             assert_eq!(kept, [0; 5], "connections, slab, boxes, queues, subscriptions");
         }
+    }
+
+    /// After its time an id is a new one.
+    fn publishers_try_too_late(&mut self) {
+        self.wait(PUBLISH_ID_KEEP_MS + 2 * TICK_MS);
+        self.send_every_id();
     }
 
     fn channels_are_forgotten(&mut self) {
