@@ -228,6 +228,7 @@ mod tests {
     use crate::hub::publication::Publication;
     use crate::hub::subscribers::Subscribers;
     use std::io;
+    use std::sync::Arc;
 
     /// Takes everything.
     #[derive(Default)]
@@ -275,5 +276,40 @@ mod tests {
             assert_eq!(deliver(&mut conns, &mut counters, &batch, &delivery, slowness), outcome);
         }
         assert_eq!(slots.map(|slot| conns[slot].socket.0.is_empty()), [false, true]);
+    }
+
+    #[test]
+    fn a_notice_that_cannot_be_had_now_is_missed_and_puts_nobody_behind() {
+        let mut conns = ConnTable::new();
+        let [hidden, slow, free] = [(true, 0), (false, 9), (false, 0)].map(|(hidden, queued)| {
+            let slot = conns.insert(Wide::default(), Now::default()).slot;
+            conns[slot].phase = Phase::Live;
+            conns[slot].hidden = hidden;
+            conns.change_queue(slot, |out, _| {
+                if queued > 0 {
+                    out.push_shared(vec![0; queued].into(), 0)
+                }
+            });
+            slot
+        });
+        for (policy, of_slow) in [
+            (Slow::Disconnect, Outcome::Queued),
+            (Slow::Drop, Outcome::Missed),
+            (Slow::Latest, Outcome::Missed),
+        ] {
+            let mut subscribers = Subscribers::default();
+            for slot in [hidden, slow, free] {
+                subscribers.join(slot, 0);
+            }
+            subscribers.notify(Arc::from(*b"two"));
+            let batch = subscribers.begin().unwrap();
+            let slowness = Slowness { policy, soft_bytes: 10 };
+            for expected in [Outcome::Missed, of_slow, Outcome::Written] {
+                let delivery = subscribers.advance(&batch).unwrap();
+                let outcome = deliver(&mut conns, &mut Counters::default(), &batch, &delivery, slowness);
+                assert_eq!(outcome, expected, "{policy}");
+            }
+        }
+        assert_eq!(conns[free].socket.0, b"twotwotwo");
     }
 }
