@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::client::{Client, End, Phase, Stage, Welcome};
+use super::client::{Client, End, MASK, Phase, Stage, Welcome};
 use super::conduct::{Conduct, Desk, Note};
 use super::dial::{dial, widen};
 use super::error::{BenchError, Complaint};
@@ -18,6 +18,7 @@ use super::sources::Sources;
 use super::target::Target;
 use crate::limits::{BENCH_BUFFER_BYTES, BENCH_COMPLAINTS_MAX, BENCH_DIAL_BUDGET};
 use crate::proto::decoder::Decoder;
+use crate::proto::frame::{Opcode, put_masked_frame};
 
 /// What all threads of a crowd and the one that leads them share.
 #[derive(Debug)]
@@ -122,8 +123,6 @@ pub(super) struct Worker<C> {
     pending: usize,
     conduct: C,
     act: Act,
-    /// When the run began.
-    played_at: Instant,
     decoder: Decoder,
     buffer: Vec<u8>,
     out: Vec<u8>,
@@ -144,8 +143,7 @@ struct Counts {
 
 const BELL: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
-/// How long those who did not read look at what became of their connection at least, and how often. Longer where they have not
-/// read for longer: so does the server's kernel wait before it tries again whether they have room.
+/// How long those who did not read look at what became of their connection, and how often.
 const LOOK_FOR: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -164,7 +162,6 @@ impl<C: Conduct> Worker<C> {
             pending: 0,
             conduct,
             act: Act::Gather,
-            played_at: Instant::now(),
             decoder: Decoder::default(),
             buffer: vec![0; BENCH_BUFFER_BYTES],
             out: Vec::new(),
@@ -220,16 +217,22 @@ impl<C: Conduct> Worker<C> {
             .iter()
             .filter_map(|index| self.clients[*index as usize].as_ref())
             .for_each(|client| widen(&client.stream));
-        let (began, deaf_for) = (Instant::now(), self.played_at.elapsed());
-        while !looking.is_empty() && began.elapsed() < deaf_for.max(LOOK_FOR) {
+        // A pong that nobody asked for (RFC 6455 §5.5.3): with it goes word of the room to a kernel that asks for it ever more
+        // rarely, and where the connection is long gone, a reset comes back.
+        let mut says = Vec::new();
+        put_masked_frame(&mut says, Opcode::Pong, &[], MASK);
+        let began = Instant::now();
+        while !looking.is_empty() && began.elapsed() < LOOK_FOR {
             looking.retain(|index| {
                 let Some(mut client) = self.clients[*index as usize].take() else { return false };
-                match self.read_all(*index, &mut client, true) {
+                let looked = self.read_all(*index, &mut client, true);
+                match looked.and_then(|()| if says.is_empty() { Ok(()) } else { client.send(&says) }) {
                     Ok(()) => self.clients[*index as usize] = Some(client),
                     Err(end) => self.ended(*index, &client, &end),
                 }
                 self.clients[*index as usize].is_some()
             });
+            says.clear();
             match self.poll.poll(events, Some(LOOK_EVERY)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -404,10 +407,7 @@ impl<C: Conduct> Worker<C> {
         self.act = act;
         match act {
             Act::Gather | Act::Leave => {}
-            Act::Play => {
-                self.played_at = Instant::now();
-                (0..self.brief.count).for_each(|index| self.give_turn(index, C::open));
-            }
+            Act::Play => (0..self.brief.count).for_each(|index| self.give_turn(index, C::open)),
         }
     }
 
