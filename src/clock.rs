@@ -25,6 +25,12 @@ impl Now {
 }
 
 impl Tick {
+    /// The first tick that begins at `ms` or later, in milliseconds since the node started.
+    #[must_use]
+    pub const fn not_before(ms: u64) -> Self {
+        Self(ms.div_ceil(TICK_MS) as u32)
+    }
+
     /// Milliseconds from this tick to `now`; 0 when it lies in the future.
     #[must_use]
     pub const fn elapsed_ms(self, now: Now) -> u64 {

@@ -64,7 +64,7 @@ impl Phase {
 ///     └───────────────────────────────── it has got the latest of all ─────┘
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lag {
+pub enum CatchUp {
     /// None lags.
     Level,
     /// Some lag; it takes nothing more for now.
@@ -101,7 +101,7 @@ pub struct Conn<S> {
     /// The peer ended its side; read on to the end although the last read was short.
     pub read_closed: bool,
     /// Whether channels lag.
-    pub lag: Lag,
+    pub catch_up: CatchUp,
     /// Nobody looks at the client: it gets the latest of everything, in one delivery a second.
     pub hidden: bool,
     /// It had such a delivery less than a second ago, and stands among those that rest.
@@ -129,7 +129,7 @@ impl<S> Conn<S> {
             corked: false,
             listed: false,
             read_closed: false,
-            lag: Lag::Level,
+            catch_up: CatchUp::Level,
             hidden: false,
             resting: false,
         }

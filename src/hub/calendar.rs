@@ -1,6 +1,6 @@
 //! Moments at which something is due, and for whom. Must never know what it is.
 
-use crate::clock::{Now, TICK_MS, Tick};
+use crate::clock::{Now, Tick};
 use std::collections::VecDeque;
 
 /// Ids by the moment that they are due at. It is as long as there are ticks until the last of them, however many ids are
@@ -22,7 +22,7 @@ struct Moment {
 impl Calendar {
     /// Enters an id. The caller sees to it that it is there once.
     pub fn enter(&mut self, id: u32, due_ms: u64) {
-        let tick = tick(due_ms);
+        let tick = Tick::not_before(due_ms);
         let at = match self.moments.back() {
             Some(last) if last.tick >= tick => self.moments.partition_point(|moment| moment.tick < tick),
             Some(_) | None => self.moments.len(),
@@ -65,17 +65,14 @@ impl Calendar {
     /// Whether what is due at `due_ms` is due by now: it is rounded up to a tick, so that many share a moment.
     #[must_use]
     pub fn is_due(due_ms: u64, now: Now) -> bool {
-        tick(due_ms).start_ms() <= now.mono_ms
+        Tick::not_before(due_ms).start_ms() <= now.mono_ms
     }
-}
-
-fn tick(due_ms: u64) -> Tick {
-    Tick(due_ms.div_ceil(TICK_MS) as u32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::TICK_MS;
     use proptest::prelude::*;
 
     fn at(mono_ms: u64) -> Now {

@@ -13,7 +13,7 @@
 //! ```
 
 use super::names::Names;
-use crate::clock::{Now, TICK_MS, Tick};
+use crate::clock::{Now, Tick};
 use crate::limits::{PUBLISH_ID_KEEP_MS, PUBLISH_ID_OVERHEAD_BYTES};
 use hashbrown::HashTable;
 use std::collections::VecDeque;
@@ -125,7 +125,7 @@ impl Ids {
             self.evicted += 1;
             return None;
         }
-        let until = Tick((now.mono_ms + PUBLISH_ID_KEEP_MS).div_ceil(TICK_MS) as u32);
+        let until = Tick::not_before(now.mono_ms + PUBLISH_ID_KEEP_MS);
         let (hash, serial) =
             (self.names.hash_id(channel, &id), self.oldest.wrapping_add(self.row.len() as u32));
         self.row.push_back(Remembered { channel, until, offset, id });

@@ -13,15 +13,15 @@
 use super::Shard;
 use super::conn_table::Token;
 use super::replay::put_gap;
-use crate::clock::{Now, TICK_MS, Tick};
-use crate::conn::Lag;
+use crate::clock::{Now, Tick};
+use crate::conn::CatchUp;
 use crate::conn::socket::Socket;
 use crate::conn::subscriptions::Subscription;
 use crate::hub::latest::Piece;
 use crate::limits::{CATCH_UP_BUDGET, HIDDEN_REST_MS};
 use std::collections::VecDeque;
 
-/// Who gets the latest next, and who does not for now. What a connection does here it does once: [`Lag`] and its `resting` say
+/// Who gets the latest next, and who does not for now. What a connection does here it does once: [`CatchUp`] and its `resting` say
 /// so; a place that it left early finds nothing to do.
 #[derive(Debug, Default)]
 pub(super) struct CatchUps {
@@ -59,9 +59,9 @@ impl<S: Socket> Shard<S> {
     pub(super) fn set_hidden(&mut self, slot: u32, hidden: bool) {
         let conn = &mut self.conns[slot];
         conn.hidden = hidden;
-        if conn.lag == Lag::Listed {
+        if conn.catch_up == CatchUp::Listed {
             // Its place among the hidden ones may be far behind.
-            conn.lag = Lag::Waiting;
+            conn.catch_up = CatchUp::Waiting;
         }
         self.list_catch_up(slot);
     }
@@ -70,8 +70,8 @@ impl<S: Socket> Shard<S> {
     pub(super) fn begin_to_lag(&mut self, slot: u32) {
         self.counters.paused += 1;
         let conn = &mut self.conns[slot];
-        if conn.lag == Lag::Level {
-            conn.lag = Lag::Waiting;
+        if conn.catch_up == CatchUp::Level {
+            conn.catch_up = CatchUp::Waiting;
         }
         self.list_catch_up(slot);
     }
@@ -80,10 +80,10 @@ impl<S: Socket> Shard<S> {
     pub(super) fn list_catch_up(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
         let rests = conn.hidden && conn.resting;
-        if conn.lag != Lag::Waiting || rests || conn.queued_bytes() > 0 {
+        if conn.catch_up != CatchUp::Waiting || rests || conn.queued_bytes() > 0 {
             return;
         }
-        conn.lag = Lag::Listed;
+        conn.catch_up = CatchUp::Listed;
         let CatchUps { ready, hidden, .. } = &mut self.catch_ups;
         let list = if conn.hidden { hidden } else { ready };
         list.push_back(Token { slot, generation: conn.generation });
@@ -113,10 +113,10 @@ impl<S: Socket> Shard<S> {
 
     fn catch_up(&mut self, now: Now, token: Token) {
         let Some(conn) = self.conns.find_mut(token) else { return };
-        if !conn.phase.is_open() || conn.lag != Lag::Listed {
+        if !conn.phase.is_open() || conn.catch_up != CatchUp::Listed {
             return;
         }
-        conn.lag = Lag::Waiting;
+        conn.catch_up = CatchUp::Waiting;
         let rests = conn.hidden && conn.resting;
         if !rests && conn.queued_bytes() == 0 {
             self.serve_page(now, token.slot, |shard| shard.put_latest(now, token));
@@ -135,11 +135,10 @@ impl<S: Socket> Shard<S> {
             }
         }
         let conn = &mut self.conns[slot];
-        conn.lag = Lag::Level;
+        conn.catch_up = CatchUp::Level;
         if conn.hidden && !self.replies.is_empty() {
             conn.resting = true;
-            let due_ms = now.mono_ms + HIDDEN_REST_MS;
-            self.catch_ups.resting.push_back((Tick(due_ms.div_ceil(TICK_MS) as u32), token));
+            self.catch_ups.resting.push_back((Tick::not_before(now.mono_ms + HIDDEN_REST_MS), token));
         }
     }
 
