@@ -64,8 +64,7 @@ pub(super) fn gather(rig: &Rig, steady: &Steady) -> Result<Crowd<Bystanders>, Be
 
 /// What all threads' bystanders noticed together.
 pub(super) fn noticed(conducts: &[Bystanders]) -> Noticed {
-    let mut latencies = Latencies::new();
-    conducts.iter().for_each(|bystanders| latencies.merge(bystanders.inner.latencies()));
+    let latencies = Latencies::over(conducts.iter().map(|bystanders| bystanders.inner.latencies()));
     let gap_ns = conducts.iter().map(|bystanders| bystanders.gap_ns).max().unwrap_or(0);
     Noticed { gap_ns, latencies }
 }

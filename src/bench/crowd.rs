@@ -220,7 +220,7 @@ impl<C: Conduct> Crowd<C> {
         self.act(Act::Leave);
         let (mut conducts, mut complaints, mut complaints_total) = (Vec::new(), Vec::new(), 0);
         for thread in std::mem::take(&mut self.threads) {
-            let outcome = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let outcome = brought_home(thread.join())?;
             conducts.push(outcome.conduct);
             complaints.extend(outcome.complaints);
             complaints_total += outcome.complaints_total;
@@ -243,6 +243,11 @@ impl<C> Homecoming<C> {
         measurement.complaints.truncate(BENCH_COMPLAINTS_MAX);
         measurement.complaints_total += std::mem::take(&mut self.complaints_total);
     }
+}
+
+/// What a thread that ended has found. Where it panicked, the panic goes on here.
+pub(super) fn brought_home<T>(ended: thread::Result<T>) -> T {
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);

@@ -80,11 +80,14 @@ pub(super) fn measure(rig: &Rig, target: &Arc<Target>, load: &Load) -> Result<Me
     if !target.pids.is_empty() {
         measurement.set_cpu(&CPU_BY_MESSAGE, after.cpu.since(&before.cpu), messages);
     }
-    let mut latencies = Latencies::new();
-    home.conducts.iter().for_each(|conduct| latencies.merge(&conduct.latencies));
-    measurement.set_latencies(&latencies);
+    measurement.set_latencies(&latencies(&home.conducts));
     home.complain_to(&mut measurement);
     Ok(measurement)
+}
+
+/// How long answers took, over all threads.
+pub(super) fn latencies(conducts: &[Echo]) -> Latencies {
+    Latencies::over(conducts.iter().map(|echo| &echo.latencies))
 }
 
 /// What is compared at both ends of the measured time.
@@ -130,11 +133,6 @@ impl Echo {
     /// Clients that say `text` and take any message for its answer.
     pub(super) fn saying(text: &'static str, load: Load) -> Self {
         Self { text: Some(text), ..Self::new(load, false) }
-    }
-
-    /// How long answers took.
-    pub(super) fn latencies(&self) -> &Latencies {
-        &self.latencies
     }
 
     /// The batch after the one that was due at `note.mark`: at once where there is no pace or it is late, else in its time.

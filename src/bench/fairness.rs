@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bystanders::{self, Bystanders, Noticed, Steady};
-use super::crowd::{Crowd, Gathering, Rig};
+use super::crowd::{Crowd, Gathering, Rig, brought_home};
 use super::echo::{self, Echo};
 use super::error::BenchError;
 use super::figures::{Figure, Measurement, median, worst};
@@ -27,18 +27,23 @@ pub(super) struct Beside {
     pub(super) few: Steady,
 }
 
-const QUIET_P99: Figure = median("pong_quiet_p99_us");
-const QUIET_MAX: Figure = median("pong_quiet_max_us");
-const PONG_P99: Figure = median("pong_p99_us");
-const PONG_MAX: Figure = worst("pong_max_us");
-const FEW_P99: Figure = median("few_latency_p99_us");
-const FEW_MAX: Figure = worst("few_latency_max_us");
-const NEWCOMER_P50: Figure = median("newcomer_p50_us");
-const NEWCOMER_MAX: Figure = worst("newcomer_max_us");
-
-/// What they yield. A pong answers a ping message and counts from when that was due; quiet is before the first publication.
-pub(super) const FIGURES: [Figure; 8] =
-    [QUIET_P99, QUIET_MAX, PONG_P99, PONG_MAX, FEW_P99, FEW_MAX, NEWCOMER_P50, NEWCOMER_MAX];
+/// What those beside yield. A pong answers a ping message and counts from when that was due; quiet is before the first
+/// publication.
+pub(super) const QUIET_P99: Figure = median("pong_quiet_p99_us");
+/// See [`QUIET_P99`].
+pub(super) const QUIET_MAX: Figure = median("pong_quiet_max_us");
+/// See [`QUIET_P99`].
+pub(super) const PONG_P99: Figure = median("pong_p99_us");
+/// See [`QUIET_P99`].
+pub(super) const PONG_MAX: Figure = worst("pong_max_us");
+/// See [`QUIET_P99`].
+pub(super) const FEW_P99: Figure = median("few_latency_p99_us");
+/// See [`QUIET_P99`].
+pub(super) const FEW_MAX: Figure = worst("few_latency_max_us");
+/// See [`QUIET_P99`].
+pub(super) const NEWCOMER_P50: Figure = median("newcomer_p50_us");
+/// See [`QUIET_P99`].
+pub(super) const NEWCOMER_MAX: Figure = worst("newcomer_max_us");
 
 /// Does the work while they go about theirs, and says what they noticed.
 ///
@@ -58,8 +63,8 @@ pub(super) fn watch<T>(
         let publishing = scope.spawn(|| publisher.publish_all(&few.shared));
         let coming = scope.spawn(|| let_come(rig, beside));
         let worked = work();
-        let newcomers = coming.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        publishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let newcomers = brought_home(coming.join())?;
+        brought_home(publishing.join())?;
         Ok::<_, BenchError>((worked?, newcomers))
     })?;
     few.wait(rig, None, u64::from(beside.few.subscribers), |shared| &shared.finished)?;
@@ -68,7 +73,7 @@ pub(super) fn watch<T>(
     rest.complain_to(measurement);
     let (asking, mut rest) = asking.leave()?.apart();
     rest.complain_to(measurement);
-    set(measurement, &quiet, &pongs(&asking), &bystanders::noticed(&few), &newcomers);
+    set(measurement, &quiet, &echo::latencies(&asking), &bystanders::noticed(&few), &newcomers);
     Ok(worked)
 }
 
@@ -76,7 +81,7 @@ pub(super) fn watch<T>(
 fn ask_for(rig: &Rig, beside: &Beside) -> Result<Latencies, BenchError> {
     let asking = begin_asking(rig, beside)?;
     rig.pause("quiet", QUIET);
-    Ok(pongs(&asking.leave()?.apart().0))
+    Ok(echo::latencies(&asking.leave()?.apart().0))
 }
 
 fn begin_asking(rig: &Rig, beside: &Beside) -> Result<Crowd<Echo>, BenchError> {
@@ -114,17 +119,11 @@ fn let_come(rig: &Rig, beside: &Beside) -> Result<Latencies, BenchError> {
         newcomers.push(Crowd::gather(rig, &beside.target, gathering, Joiners::new)?);
         thread::sleep((NEWCOMER_EVERY * newcomers.len() as u32).saturating_sub(began.elapsed()));
     }
-    let mut latencies = Latencies::new();
+    let mut conducts = Vec::new();
     for newcomer in newcomers {
-        latencies.merge(&joiners::latencies(&newcomer.all_joined(rig)?.leave()?.conducts));
+        conducts.append(&mut newcomer.all_joined(rig)?.leave()?.conducts);
     }
-    Ok(latencies)
-}
-
-fn pongs(conducts: &[Echo]) -> Latencies {
-    let mut latencies = Latencies::new();
-    conducts.iter().for_each(|echo| latencies.merge(echo.latencies()));
-    latencies
+    Ok(joiners::latencies(&conducts))
 }
 
 fn set(to: &mut Measurement, quiet: &Latencies, pongs: &Latencies, few: &Noticed, newcomers: &Latencies) {

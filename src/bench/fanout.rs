@@ -93,14 +93,14 @@ pub(super) const FIGURES: &[Figure] = &[
     LOST,
     DUPLICATED,
     REORDERED,
-    fairness::FIGURES[0],
-    fairness::FIGURES[1],
-    fairness::FIGURES[2],
-    fairness::FIGURES[3],
-    fairness::FIGURES[4],
-    fairness::FIGURES[5],
-    fairness::FIGURES[6],
-    fairness::FIGURES[7],
+    fairness::QUIET_P99,
+    fairness::QUIET_MAX,
+    fairness::PONG_P99,
+    fairness::PONG_MAX,
+    fairness::FEW_P99,
+    fairness::FEW_MAX,
+    fairness::NEWCOMER_P50,
+    fairness::NEWCOMER_MAX,
 ];
 
 /// What profile `slow` yields: the figures of those who read, what became of those who do not, and the server's memory.

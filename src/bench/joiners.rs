@@ -35,7 +35,5 @@ impl Conduct for Joiners {
 
 /// From the beginning of a connect to the confirmed subscription, over all threads.
 pub(super) fn latencies(conducts: &[Joiners]) -> Latencies {
-    let mut latencies = Latencies::new();
-    conducts.iter().for_each(|joiners| latencies.merge(&joiners.latencies));
-    latencies
+    Latencies::over(conducts.iter().map(|joiners| &joiners.latencies))
 }

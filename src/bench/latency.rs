@@ -16,6 +16,13 @@ impl Latencies {
         Self(histogram.expect("constant bounds in order"))
     }
 
+    /// Those of all threads together.
+    pub(super) fn over<'a>(threads: impl Iterator<Item = &'a Self>) -> Self {
+        let mut all = Self::new();
+        threads.for_each(|latencies| all.merge(latencies));
+        all
+    }
+
     /// Adds one. What lies above the histogram counts as its end.
     pub(super) fn record(&mut self, ns: u64) {
         self.0.saturating_record(ns);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bystanders::{self, Bystanders, Noticed, Steady};
-use super::crowd::{Crowd, Gathering, Rig};
+use super::crowd::{Crowd, Gathering, Rig, brought_home};
 use super::error::BenchError;
 use super::figures::{
     Figure, LATENCY_MAX, LATENCY_P50, LATENCY_P99, LATENCY_P999, Measurement, median, worst,
@@ -159,7 +159,7 @@ fn part(
         stayers.shared.recording.store(true, Ordering::Relaxed);
         leavers.act(Act::Leave);
         let newcomers = gather_newcomers(rig, target, leave);
-        publishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        brought_home(publishing.join())?;
         newcomers
     })?;
     stayers.wait(rig, Some("of those who stay complete"), u64::from(leave.stay.subscribers), |shared| {
