@@ -323,14 +323,7 @@ impl World {
             clients[at].stalled = true;
             self.settle();
         }
-        for _ in 0..4 {
-            let at = self.place(serial);
-            self.clients[at].frame(Opcode::Pong, b"alive");
-            self.wait(limits.queue_soft_for_ms / 4 + self.round_ms());
-        }
-        let at = self.place(serial);
-        self.clients[at].stalled = false;
-        self.settle();
+        self.outlast_the_soft_bound(serial);
         let at = self.place(serial);
         assert!(self.clients[at].stage.is_open(), "client {serial} had caught up and was cut");
         count("a slow reader that caught up");
@@ -343,18 +336,23 @@ impl World {
         }
         let limits = self.limits.clone();
         let Some(serial) = self.make_slow_consumer(slow, limits.queue_hard_bytes + 2_000) else { return };
-        for _ in 0..4 {
-            let at = self.place(serial);
-            self.clients[at].frame(Opcode::Pong, b"alive");
-            self.wait(limits.queue_soft_for_ms / 4 + self.round_ms());
-        }
-        let at = self.place(serial);
-        self.clients[at].stalled = false;
-        self.settle();
+        self.outlast_the_soft_bound(serial);
         let at = self.place(serial);
         assert!(self.clients[at].stage.is_open(), "client {serial} was cut although its channel is {slow}");
         self.check_nobody_waits();
         count(&format!("a slow reader of a {slow} channel that was kept"));
+    }
+
+    /// A client that stalls goes on with it for longer than a queue may be over its soft bound, alive all the while, and reads on.
+    fn outlast_the_soft_bound(&mut self, serial: u64) {
+        for _ in 0..4 {
+            let at = self.place(serial);
+            self.clients[at].frame(Opcode::Pong, b"alive");
+            self.wait(self.limits.queue_soft_for_ms / 4 + self.round_ms());
+        }
+        let at = self.place(serial);
+        self.clients[at].stalled = false;
+        self.settle();
     }
 
     /// One client stops reading, and gets so many bytes of a channel with this policy. Returns its serial.
