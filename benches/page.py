@@ -1,4 +1,5 @@
-"""The pages of results/: what a script writes of them stands between two marks, the rest is written by hand."""
+"""What scripts make of the reports of `roost bench`: pages of results/, of which a script writes what stands between two marks and
+the rest is written by hand, and verdicts."""
 
 import datetime
 import os
@@ -23,6 +24,16 @@ def table(head, rows):
         return f"| {' | '.join(cells)} |"
 
     return "\n".join(map(line, [head, ["---"] * len(head), *rows]))
+
+
+def verdicts(what, report):
+    """Prints a line for each bound and each complaint, and returns whether all is well."""
+    for bound in report["budget"]:
+        found = "nothing" if bound["value"] is None else f"{bound['value']:,.1f}"
+        print(f"{'PASS' if bound['pass'] else 'FAIL'} {what}: {bound['key']} {bound['limit']:g}, found {found}")
+    for complaint in report["complaints"]:
+        print(f"FAIL {what}: expected {complaint['expected']}, came {complaint['came']}")
+    return report["pass"]
 
 
 def provenance(script):
