@@ -1,7 +1,7 @@
 //! A client reads more slowly than is published.
 
-use crate::world::Event::{Gap, Got};
-use crate::world::{Client, HISTORY, World};
+use super::world::Event::{Gap, Got};
+use super::world::{Client, HISTORY, World};
 use roost::config::policy::Slow;
 use roost::limits::{BATCH_BYTES_MAX, Limits};
 use serde_json::json;

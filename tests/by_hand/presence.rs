@@ -1,61 +1,22 @@
 //! How many follow a channel: a node of several shards, driven by hand through their public verbs in virtual time, whose
 //! mail arrives at once.
 
+use crate::line::{Line, behind_head, messages};
+use crate::{ENDED, READY, settings};
 use roost::clock::{Now, TICK_MS};
 use roost::config::policy::{Policies, PolicyRule};
-use roost::conn::socket::Socket;
 use roost::hub::ShardId;
 use roost::hub::names::Names;
 use roost::limits::Limits;
 use roost::proto::frame::{Opcode, put_masked_frame};
-use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Mail, Parcel, Publisher};
-use roost::shard::{Next, Readiness, Settings, Shard};
+use roost::shard::{Next, Settings, Shard};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind, IoSlice};
-use std::rc::Rc;
+use std::collections::BTreeMap;
 
-const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
-const GONE: Readiness = Readiness { readable: true, writable: true, read_closed: true };
 const SHARDS: u16 = 3;
 const DEBOUNCE_MS: u64 = 3_000;
-
-/// A peer that takes everything.
-#[derive(Debug, Default)]
-struct Peer {
-    sends: VecDeque<u8>,
-    got: Vec<u8>,
-    gone: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Line(Rc<RefCell<Peer>>);
-
-impl Socket for Line {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let Peer { sends, gone, .. } = &mut *self.0.borrow_mut();
-        let count = into.len().min(sends.len());
-        into.iter_mut().zip(sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
-        if count == 0 && !*gone { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
-        let got = &mut self.0.borrow_mut().got;
-        chunks.iter().for_each(|chunk| got.extend_from_slice(chunk));
-        Ok(chunks.iter().map(|chunk| chunk.len()).sum())
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// A client and its connection.
 struct Client {
@@ -68,18 +29,8 @@ impl Client {
     /// What it has heard since it was last asked.
     fn hear(&self) -> Vec<Value> {
         let got = std::mem::take(&mut self.line.0.borrow_mut().got);
-        let head = got.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |at| at + 4);
-        let (mut rest, mut heard) = (&got[head..], Vec::new());
-        while let [opcode, length, ..] = *rest {
-            let (begin, length) = match length {
-                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-                length => (2, usize::from(length)),
-            };
-            if opcode == 0x81 {
-                heard.push(serde_json::from_slice(&rest[begin..begin + length]).expect("JSON"));
-            }
-            rest = &rest[begin + length..];
-        }
+        let (heard, begun) = messages(behind_head(&got).unwrap_or(&got));
+        assert!(begun.is_empty(), "it takes whole frames");
         heard
     }
 
@@ -105,19 +56,7 @@ impl Node {
         let names = Names::new(1);
         let room = PolicyRule { presence: Some(true), ..PolicyRule::default() };
         let policies = Policies::new(&BTreeMap::from([("room:".to_owned(), room)])).expect("a good prefix");
-        let shard = |id| {
-            Shard::new(Settings {
-                id: ShardId(id),
-                shards: SHARDS,
-                limits: Limits::default(),
-                policies: policies.clone(),
-                origins: OriginPolicy::SameOrigin,
-                echo: false,
-                node: "test".into(),
-                names,
-                own_seed: u64::from(id),
-            })
-        };
+        let shard = |id| Shard::new(Settings { policies: policies.clone(), ..settings(id, SHARDS) });
         let shards = (0..SHARDS).map(shard).collect();
         Self {
             shards,
@@ -142,33 +81,25 @@ impl Node {
     }
 
     fn arrive(&mut self, shard: usize, channel: &str) -> Client {
-        let line = Line::default();
-        let now = self.now;
-        let token = self.shards[shard].insert(now, line.clone()).expect("there is room");
         let query = if channel.is_empty() { String::new() } else { format!("?channel={channel}") };
-        let request = format!(
-            "GET /live{query} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        line.0.borrow_mut().sends.extend(request.bytes());
-        self.shards[shard].ready(now, token, READABLE);
+        let (now, line) = (self.now, Line::asking_for(&format!("/live{query}")));
+        let token = self.shards[shard].insert(now, line.clone()).expect("there is room");
+        self.shards[shard].ready(now, token, READY);
         self.next[shard] = Next::Now;
         Client { shard, token, line }
     }
 
     fn say(&mut self, client: &Client, message: &Value) {
-        let mut frame = Vec::new();
-        put_masked_frame(&mut frame, Opcode::Text, message.to_string().as_bytes(), [1, 2, 3, 4]);
-        client.line.0.borrow_mut().sends.extend(frame);
-        self.shards[client.shard].ready(self.now, client.token, READABLE);
+        client.line.send(message);
+        self.shards[client.shard].ready(self.now, client.token, READY);
         self.next[client.shard] = Next::Now;
         self.settle();
     }
 
     /// A client's end, without a goodbye.
     fn vanish(&mut self, client: &Client) {
-        client.line.0.borrow_mut().gone = true;
-        self.shards[client.shard].ready(self.now, client.token, GONE);
+        client.line.0.borrow_mut().ended = true;
+        self.shards[client.shard].ready(self.now, client.token, ENDED);
         self.next[client.shard] = Next::Now;
         self.settle();
     }
@@ -292,7 +223,7 @@ fn whoever_asks_behind_its_own_subscribe_is_counted_wherever_the_owner_is() {
                 put_masked_frame(&mut frames, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
             }
             client.line.0.borrow_mut().sends.extend(frames);
-            node.shards[shard].ready(node.now, client.token, READABLE);
+            node.shards[shard].ready(node.now, client.token, READY);
             node.settle();
             let heard = client.hear();
             let ids: Vec<_> = heard.iter().map(|one| one["id"].as_u64().unwrap()).collect();

@@ -1,63 +1,18 @@
 //! The node has more queued than it may. One shard is driven by hand through its public verbs, with clients that read exactly
 //! as much as a test lets them.
 
-use roost::clock::Now;
-use roost::conn::socket::Socket;
+use crate::line::Line;
+use crate::{NOW, READY, settings};
 use roost::disconnect::{Bound, Disconnect};
 use roost::hub::ShardId;
-use roost::hub::names::Names;
 use roost::limits::{CUT_BUDGET, Limits, QUEUE_CHUNK_BYTES};
-use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Mail, Publisher};
-use roost::shard::{Next, Readiness, Settings, Shard};
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
-use std::rc::Rc;
+use roost::shard::{Next, Settings, Shard};
 
-const NOW: Now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
-const READY: Readiness = Readiness { readable: true, writable: true, read_closed: false };
 /// Data bytes of a publication, and the least that it weighs in a queue.
 const DATA_BYTES: usize = 1_000;
 const WEIGHT: usize = DATA_BYTES + QUEUE_CHUNK_BYTES;
-
-/// A peer with room for so many bytes.
-#[derive(Debug, Default)]
-struct Peer {
-    sends: VecDeque<u8>,
-    room: usize,
-    got: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Line(Rc<RefCell<Peer>>);
-
-impl Socket for Line {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let sends = &mut self.0.borrow_mut().sends;
-        let count = into.len().min(sends.len());
-        into.iter_mut().zip(sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
-        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let peer = &mut *self.0.borrow_mut();
-        let count = bytes.len().min(peer.room);
-        peer.room -= count;
-        peer.got.extend_from_slice(&bytes[..count]);
-        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
-    }
-
-    fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
-        let joined: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
-        self.write(&joined)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// One shard of a node with so many, and clients that read nothing behind their `subscribed`.
 struct Edge {
@@ -68,15 +23,9 @@ struct Edge {
 impl Edge {
     fn new(shards: u16, queue_total_bytes: usize) -> Self {
         let shard = Shard::new(Settings {
-            id: ShardId(0),
-            shards,
             limits: Limits { queue_total_bytes, ..Limits::default() },
-            policies: Default::default(),
-            origins: OriginPolicy::SameOrigin,
-            echo: false,
-            node: "test".into(),
-            names: Names::new(1),
             own_seed: 1,
+            ..settings(0, shards)
         });
         Self { shard, clients: Vec::new() }
     }
@@ -88,14 +37,8 @@ impl Edge {
     }
 
     fn connect(&mut self, channel: &str) -> usize {
-        let line = Line::default();
-        line.0.borrow_mut().room = usize::MAX;
+        let line = Line::asking_for(&format!("/live?channel={channel}"));
         let token = self.shard.insert(NOW, line.clone()).expect("there is room");
-        let request = format!(
-            "GET /live?channel={channel} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        line.0.borrow_mut().sends.extend(request.bytes());
         self.shard.ready(NOW, token, READY);
         self.shard.turn(NOW);
         let peer = &mut *line.0.borrow_mut();

@@ -1,74 +1,24 @@
 //! Two shards driven by hand through their public verbs, with sockets that take as many bytes as a test says, and a clock that
 //! a test moves.
 
+use crate::line::{Line, behind_head, messages};
+use crate::{ENDED, NOW, READY, settings};
 use roost::clock::Now;
 use roost::config::policy::{Policies, PolicyRule, Slow};
-use roost::conn::socket::Socket;
 use roost::disconnect::Disconnect;
 use roost::hub::ShardId;
 use roost::hub::names::Names;
 use roost::limits::Limits;
 use roost::metrics::Counters;
 use roost::metrics::heap::Heap;
-use roost::proto::frame::{Opcode, put_masked_frame};
-use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Answer, Mail, Parcel, Publisher, Question, Report};
-use roost::shard::{Next, Readiness, Settings, Shard};
+use roost::shard::{Next, Settings, Shard};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind, IoSlice};
-use std::rc::Rc;
+use std::collections::BTreeMap;
 
-const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
 /// Publications that a channel keeps, where the test does not say otherwise.
 pub(crate) const HISTORY: u64 = 8;
-
-/// A peer that takes as many bytes as it has room for.
-#[derive(Debug)]
-struct Peer {
-    sends: VecDeque<u8>,
-    got: Vec<u8>,
-    room: usize,
-    /// It ended its side.
-    ended: bool,
-    /// Calls in which it took something.
-    writes: usize,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Line(Rc<RefCell<Peer>>);
-
-impl Socket for Line {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let Peer { sends, ended, .. } = &mut *self.0.borrow_mut();
-        let count = into.len().min(sends.len());
-        into.iter_mut().zip(sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
-        if count == 0 && !*ended { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
-        let peer = &mut *self.0.borrow_mut();
-        let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
-        let count = bytes.len().min(peer.room);
-        if count == 0 {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        peer.room -= count;
-        peer.writes += 1;
-        peer.got.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// A client of shard 0.
 #[derive(Debug)]
@@ -90,19 +40,7 @@ impl Client {
     /// Every message so far.
     pub(crate) fn heard(&self) -> Vec<Value> {
         let got = &self.line.0.borrow().got;
-        let head = got.windows(4).position(|window| window == b"\r\n\r\n").expect("a 101") + 4;
-        let (mut rest, mut heard) = (&got[head..], Vec::new());
-        while let [_, length, ..] = *rest {
-            let (begin, length) = match length {
-                127 => (10, u64::from_be_bytes(rest[2..10].try_into().unwrap()) as usize),
-                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-                length => (2, usize::from(length)),
-            };
-            let Some(payload) = rest.get(begin..begin + length) else { break };
-            heard.extend(serde_json::from_slice::<Value>(payload));
-            rest = &rest[begin + length..];
-        }
-        heard
+        messages(behind_head(got).expect("a 101")).0
     }
 
     /// What it knows of a channel: notifications by offset, gaps by their ends. Demands that no offset is missing.
@@ -165,20 +103,9 @@ impl World {
         }
         let policies = Policies::new(&rules).expect("good prefixes");
         let shard = |id| {
-            Shard::new(Settings {
-                id: ShardId(id),
-                shards: 2,
-                limits: limits.clone(),
-                policies: policies.clone(),
-                origins: OriginPolicy::SameOrigin,
-                echo: false,
-                node: "test".into(),
-                names,
-                own_seed: u64::from(id),
-            })
+            Shard::new(Settings { limits: limits.clone(), policies: policies.clone(), ..settings(id, 2) })
         };
-        let now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
-        Self { shards: [shard(0), shard(1)], names, now, asks_for: Vec::new() }
+        Self { shards: [shard(0), shard(1)], names, now: NOW, asks_for: Vec::new() }
     }
 
     /// Channels of a policy, owned by the client's own shard or by the other one.
@@ -200,25 +127,16 @@ impl World {
     }
 
     pub(crate) fn client_at(&mut self, target: &str) -> Client {
-        let peer =
-            Peer { sends: VecDeque::new(), got: Vec::new(), room: usize::MAX, ended: false, writes: 0 };
-        let line = Line(Rc::new(RefCell::new(peer)));
+        let line = Line::asking_for(target);
         let token = self.shards[0].insert(self.now, line.clone()).expect("there is room");
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        line.0.borrow_mut().sends.extend(request.bytes());
-        self.shards[0].ready(self.now, token, READABLE);
+        self.shards[0].ready(self.now, token, READY);
         self.settle();
         Client { line, token }
     }
 
     pub(crate) fn say(&mut self, client: &Client, message: &Value) {
-        let mut frame = Vec::new();
-        put_masked_frame(&mut frame, Opcode::Text, message.to_string().as_bytes(), [1, 2, 3, 4]);
-        client.line.0.borrow_mut().sends.extend(frame);
-        self.shards[0].ready(self.now, client.token, READABLE);
+        client.line.send(message);
+        self.shards[0].ready(self.now, client.token, READY);
         self.settle();
     }
 
@@ -229,15 +147,14 @@ impl World {
     /// The client is gone.
     pub(crate) fn hang_up(&mut self, client: &Client) {
         client.line.0.borrow_mut().ended = true;
-        let readiness = Readiness { read_closed: true, ..READABLE };
-        self.shards[0].ready(self.now, client.token, readiness);
+        self.shards[0].ready(self.now, client.token, ENDED);
         self.settle();
     }
 
     /// The client reads on: so many bytes, or everything.
     pub(crate) fn read(&mut self, client: &Client, bytes: usize) {
         client.take(bytes);
-        self.shards[0].ready(self.now, client.token, READABLE);
+        self.shards[0].ready(self.now, client.token, READY);
         self.settle();
     }
 

@@ -1,7 +1,7 @@
 //! Nobody looks at a client.
 
-use crate::world::Event::{Gap, Got};
-use crate::world::World;
+use super::world::Event::{Gap, Got};
+use super::world::World;
 use roost::config::policy::Slow;
 use roost::limits::{HIDDEN_REST_MS, Limits};
 use roost::shard::Next;

@@ -1,45 +1,21 @@
 //! A publisher tries again. The owner of a channel is driven by hand through its public verbs, in virtual time; another
 //! shard follows the channel, and what it is sent is what its clients get.
 
+use crate::line::Line;
+use crate::settings;
 use roost::clock::Now;
-use roost::conn::socket::Socket;
 use roost::conn::subscriptions::{ChannelId, Subscription};
 use roost::dialect::cursor::Cursor;
 use roost::hub::ShardId;
-use roost::hub::names::Names;
 use roost::limits::Limits;
-use roost::proto::origin::OriginPolicy;
 use roost::shard::mail::{ConnKey, Mail, Parcel, Publisher, Report};
 use roost::shard::{Next, Settings, Shard};
-use std::io;
 
 const MINUTES_5_MS: u64 = 300_000;
 
-/// No connection of this shard.
-#[derive(Debug)]
-enum Nobody {}
-
-impl Socket for Nobody {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        match *self {}
-    }
-
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        match *self {}
-    }
-
-    fn write_vectored(&mut self, _: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        match *self {}
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        match *self {}
-    }
-}
-
 /// The owner of all channels, and what it has sent to the shard that follows channel `a`.
 struct Owner {
-    shard: Shard<Nobody>,
+    shard: Shard<Line>,
     now_ms: u64,
     next: Next,
     delivered: Vec<u64>,
@@ -47,17 +23,7 @@ struct Owner {
 
 impl Owner {
     fn new(limits: Limits) -> Self {
-        let shard = Shard::new(Settings {
-            id: ShardId(0),
-            shards: 1,
-            limits,
-            policies: Default::default(),
-            origins: OriginPolicy::SameOrigin,
-            echo: false,
-            node: "test".into(),
-            names: Names::new(1),
-            own_seed: 1,
-        });
+        let shard = Shard::new(Settings { limits, own_seed: 1, ..settings(0, 1) });
         let mut owner = Self { shard, now_ms: 1_000, next: Next::Idle, delivered: Vec::new() };
         let conn = ConnKey { shard: ShardId(1), slot: 0, generation: 0 };
         let subscription = Subscription::joining(ChannelId(0), 0);

@@ -1,19 +1,15 @@
 //! The pace of pings, with a shard driven by hand: however its connections came to be due, pings go out as a stream, and
 //! nobody is taken for gone meanwhile.
 
+use crate::{READY, settings};
 use roost::clock::Now;
 use roost::conn::socket::Socket;
-use roost::hub::ShardId;
-use roost::hub::names::Names;
-use roost::limits::Limits;
-use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
-use roost::shard::{Next, Readiness, Settings, Shard};
+use roost::shard::{Next, Settings, Shard};
 use std::io::{self, ErrorKind, IoSlice};
 
 const CONNS: usize = 8_000;
 const STEP_MS: u64 = 10;
-const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
 const UPGRADE: &[u8] = b"GET /live HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const PING: &[u8] = &[0x89, 0];
@@ -58,17 +54,7 @@ impl World {
     }
 
     fn seeded(own_seed: u64) -> Self {
-        let shard = Shard::new(Settings {
-            id: ShardId(0),
-            shards: 1,
-            limits: Limits::default(),
-            policies: Default::default(),
-            origins: OriginPolicy::SameOrigin,
-            echo: false,
-            node: "test".into(),
-            names: Names::new(1),
-            own_seed,
-        });
+        let shard = Shard::new(Settings { own_seed, ..settings(0, 1) });
         let now = Now { mono_ms: 3_600_000, wall_ms: 0 };
         Self { shard, peers: Vec::new(), now }
     }
@@ -90,14 +76,14 @@ impl World {
 
     fn connect(&mut self) {
         let token = self.shard.insert(self.now, Peer { says: UPGRADE, pinged: false }).ok().unwrap();
-        self.shard.ready(self.now, token, READABLE);
+        self.shard.ready(self.now, token, READY);
         self.peers.push(token);
     }
 
     fn say(&mut self, peer: usize, says: &'static [u8]) {
         let token = self.peers[peer];
         self.shard.socket_mut(token).expect("it is still connected").says = says;
-        self.shard.ready(self.now, token, READABLE);
+        self.shard.ready(self.now, token, READY);
     }
 
     /// A moment passes.

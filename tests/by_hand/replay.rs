@@ -1,81 +1,31 @@
 //! A client gets a long past page by page. Two shards are driven by hand through their public verbs, so that mail arrives
 //! exactly when it must.
 
-use roost::clock::Now;
-use roost::conn::socket::Socket;
+use crate::line::{Line, behind_head, messages};
+use crate::{NOW, READY, settings};
 use roost::dialect::cursor::Cursor;
 use roost::hub::ShardId;
 use roost::hub::names::Names;
 use roost::limits::Limits;
-use roost::proto::frame::{Opcode, put_masked_frame};
-use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Mail, Parcel, Publisher, Report};
-use roost::shard::{Readiness, Settings, Shard};
+use roost::shard::{Settings, Shard};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
-use std::rc::Rc;
 
-const NOW: Now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
-const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
 /// Publications of each channel: as many as a policy keeps, and more than go into one page.
 const COUNT: u64 = 32;
-
-/// A peer that takes everything.
-#[derive(Debug, Default)]
-struct Peer {
-    sends: VecDeque<u8>,
-    got: Vec<u8>,
-    /// Calls in which it got that.
-    writes: usize,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Line(Rc<RefCell<Peer>>);
-
-impl Socket for Line {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let sends = &mut self.0.borrow_mut().sends;
-        let count = into.len().min(sends.len());
-        into.iter_mut().zip(sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
-        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
-        let peer = &mut *self.0.borrow_mut();
-        peer.writes += 1;
-        chunks.iter().for_each(|chunk| peer.got.extend_from_slice(chunk));
-        Ok(chunks.iter().map(|chunk| chunk.len()).sum())
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 impl Line {
     /// What the client has heard so far, as (channel, type, offset).
     fn heard(&self) -> Vec<(String, String, u64)> {
         let got = &self.0.borrow().got;
-        let head = got.windows(4).position(|window| window == b"\r\n\r\n").expect("a 101") + 4;
-        let (mut rest, mut heard) = (&got[head..], Vec::new());
-        while let [_, length, ..] = *rest {
-            let (begin, length) = match length {
-                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-                length => (2, usize::from(length)),
-            };
-            let message: Value = serde_json::from_slice(&rest[begin..begin + length]).expect("JSON");
+        let (messages, begun) = messages(behind_head(got).expect("a 101"));
+        assert!(begun.is_empty(), "it takes whole frames");
+        let heard = messages.iter().map(|message| {
             let text = |member: &str| message[member].as_str().unwrap_or_default().to_owned();
-            heard.push((text("channel"), text("type"), message["offset"].as_u64().unwrap_or_default()));
-            rest = &rest[begin + length..];
-        }
-        heard
+            (text("channel"), text("type"), message["offset"].as_u64().unwrap_or_default())
+        });
+        heard.collect()
     }
 
     /// The offsets of a channel's notifications, in order.
@@ -100,19 +50,7 @@ impl Pair {
 
     fn with(count: usize, limits: &Limits) -> Self {
         let names = Names::new(1);
-        let shard = |id| {
-            Shard::new(Settings {
-                id: ShardId(id),
-                shards: 2,
-                limits: limits.clone(),
-                policies: Default::default(),
-                origins: OriginPolicy::SameOrigin,
-                echo: false,
-                node: "test".into(),
-                names,
-                own_seed: u64::from(id),
-            })
-        };
+        let shard = |id| Shard::new(Settings { limits: limits.clone(), ..settings(id, 2) });
         let all = (0..).map(|number| format!("c{number}"));
         let channels = all.filter(|name| names.owner(name, 2) == ShardId(1)).take(count).collect();
         let mut pair = Self { shards: [shard(0), shard(1)], channels, sinces: Vec::new() };
@@ -138,26 +76,18 @@ impl Pair {
 
     /// A client comes back to all channels.
     fn come_back(&mut self) -> (Token, Line) {
-        let line = Line::default();
-        let token = self.shards[0].insert(NOW, line.clone()).expect("there is room");
         let pairs = self.channels.iter().zip(&self.sinces);
         let query: Vec<String> =
             pairs.map(|(channel, since)| format!("channel={channel}&since={since}")).collect();
-        let request = format!(
-            "GET /live?{} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            query.join("&")
-        );
-        line.0.borrow_mut().sends.extend(request.bytes());
-        self.shards[0].ready(NOW, token, READABLE);
+        let line = Line::asking_for(&format!("/live?{}", query.join("&")));
+        let token = self.shards[0].insert(NOW, line.clone()).expect("there is room");
+        self.shards[0].ready(NOW, token, READY);
         (token, line)
     }
 
     fn say(&mut self, token: Token, line: &Line, message: &Value) {
-        let mut frame = Vec::new();
-        put_masked_frame(&mut frame, Opcode::Text, message.to_string().as_bytes(), [1, 2, 3, 4]);
-        line.0.borrow_mut().sends.extend(frame);
-        self.shards[0].ready(NOW, token, READABLE);
+        line.send(message);
+        self.shards[0].ready(NOW, token, READY);
     }
 
     fn turn(&mut self, shard: usize) -> Vec<Mail> {

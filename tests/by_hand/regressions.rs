@@ -1,54 +1,12 @@
 //! One test for each fault that was found, named for its symptom. Shards are driven by hand through their public verbs.
 
-use roost::clock::Now;
-use roost::conn::socket::Socket;
+use crate::line::Line;
+use crate::{ENDED, NOW, READY, settings};
 use roost::hub::ShardId;
 use roost::hub::names::Names;
-use roost::limits::Limits;
-use roost::proto::origin::OriginPolicy;
+use roost::shard::Shard;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Mail, Parcel, Publisher};
-use roost::shard::{Readiness, Settings, Shard};
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
-use std::rc::Rc;
-
-const NOW: Now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
-const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
-
-/// A peer with all the room that there is.
-#[derive(Debug, Default)]
-struct Peer {
-    sends: VecDeque<u8>,
-    ends: bool,
-    got: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Line(Rc<RefCell<Peer>>);
-
-impl Socket for Line {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut peer = self.0.borrow_mut();
-        let count = into.len().min(peer.sends.len());
-        into.iter_mut().zip(peer.sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
-        if count == 0 && !peer.ends { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().got.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
-        chunks.iter().map(|chunk| self.write(chunk)).sum()
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 impl Line {
     fn has_got(&self, text: &str) -> bool {
@@ -65,19 +23,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let names = Names::new(1);
-        let shard = |id| {
-            Shard::new(Settings {
-                id: ShardId(id),
-                shards: 2,
-                limits: Limits::default(),
-                policies: Default::default(),
-                origins: OriginPolicy::SameOrigin,
-                echo: false,
-                node: "test".into(),
-                names,
-                own_seed: u64::from(id),
-            })
-        };
+        let shard = |id| Shard::new(settings(id, 2));
         Self { shards: [shard(0), shard(1)], names }
     }
 
@@ -89,22 +35,16 @@ impl Pair {
 
     /// A client of shard 0 asks for these channels in its upgrade.
     fn connect(&mut self, channels: &[String]) -> (Token, Line) {
-        let line = Line::default();
+        let line = Line::asking_for(&format!("/live?channel={}", channels.join("&channel=")));
         let token = self.shards[0].insert(NOW, line.clone()).expect("there is room");
-        let request = format!(
-            "GET /live?channel={} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            channels.join("&channel=")
-        );
-        line.0.borrow_mut().sends.extend(request.bytes());
-        self.shards[0].ready(NOW, token, READABLE);
+        self.shards[0].ready(NOW, token, READY);
         (token, line)
     }
 
     /// A client ends its side.
     fn end(&mut self, token: Token, line: &Line) {
-        line.0.borrow_mut().ends = true;
-        self.shards[0].ready(NOW, token, Readiness { read_closed: true, ..READABLE });
+        line.0.borrow_mut().ended = true;
+        self.shards[0].ready(NOW, token, ENDED);
     }
 
     fn turn(&mut self, shard: usize) -> Vec<Mail> {
