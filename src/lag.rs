@@ -78,6 +78,16 @@ impl Lags {
         Some(self.lags[self.classes[class].oldest].who)
     }
 
+    /// Everyone who lags and how far: class by class from the highest, in each of them whoever entered it first.
+    pub fn largest_first(&self) -> impl Iterator<Item = (u32, usize)> {
+        let behind = |place: u32| self.lags.get(place);
+        let of_class = move |class: usize| {
+            let oldest = behind(self.classes[class].oldest);
+            std::iter::successors(oldest, move |lag| behind(lag.newer)).map(|lag| (lag.who, lag.bytes))
+        };
+        (0..CLASSES).rev().flat_map(of_class)
+    }
+
     /// What the largest lag is at most: the upper end of its class. 0 where nobody lags.
     #[must_use]
     pub fn largest_bytes_max(&self) -> usize {
@@ -186,8 +196,13 @@ mod tests {
         }
 
         fn largest(&self) -> Option<u32> {
-            let highest = self.0.iter().map(|&(_, bytes)| class(bytes)).max()?;
-            self.0.iter().find(|&&(_, bytes)| class(bytes) == highest).map(|&(who, _)| who)
+            self.largest_first().first().map(|&(who, _)| who)
+        }
+
+        fn largest_first(&self) -> Vec<(u32, usize)> {
+            let mut sorted = self.0.clone();
+            sorted.sort_by_key(|&(_, bytes)| std::cmp::Reverse(class(bytes)));
+            sorted
         }
     }
 
@@ -208,6 +223,7 @@ mod tests {
                 prop_assert_eq!(lags.bytes(), naive.0.iter().map(|&(_, bytes)| bytes).sum::<usize>());
                 prop_assert_eq!((lags.len(), lags.is_empty()), (naive.0.len(), naive.0.is_empty()));
                 prop_assert_eq!(lags.largest(), naive.largest());
+                prop_assert_eq!(lags.largest_first().collect::<Vec<_>>(), naive.largest_first());
                 let most = naive.0.iter().map(|&(_, bytes)| bytes).max().unwrap_or(0);
                 prop_assert!(most <= lags.largest_bytes_max());
                 prop_assert!(lags.largest_bytes_max() < (2 * most).max(1));

@@ -153,6 +153,13 @@ pub const FREE_BUDGET: usize = 64;
 /// Connections, channels and queued pieces that a survey of a shard's memory looks at in one turn: each look may miss the
 /// processor's caches, and all of a turn together take a tenth of a millisecond.
 pub const SURVEY_BUDGET: usize = 4096;
+/// Queues that a shard looks at for one look of the status page, the largest first: some thousand cache misses.
+pub const LAGS_LOOKED_MAX: usize = 1024;
+/// Connections with the largest queues that a shard names for one look of the status page, and the page for all shards.
+pub const SLOWEST_LISTED_MAX: usize = 8;
+/// Channels with the most subscribers that a shard names in one survey: more than the page shows, so that those that are large
+/// in all shards together are among them.
+pub const CHANNELS_RANKED_MAX: usize = 32;
 
 /// Publications that `--history` and a policy may ask to be kept.
 pub const HISTORY_COUNT_MAX: usize = 100_000;

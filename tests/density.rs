@@ -185,7 +185,7 @@ impl World {
         assert_eq!(reports.len(), self.shards.len());
         let (mut sum, mut everybody) = (Heap::default(), 0);
         for report in reports {
-            let Report::Answer { ticket: 7, answer: Answer::Density { connections, heap }, .. } = report
+            let Report::Answer { ticket: 7, answer: Answer::Density { connections, heap, .. }, .. } = report
             else {
                 panic!("not the answer: {report:?}")
             };

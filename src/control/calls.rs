@@ -102,7 +102,10 @@ impl Call {
             (Kind::Channels { gathered, .. }, Answer::Channels { channels, truncated }) => {
                 gathered.add(channels, truncated);
             }
-            (Kind::Density { connections, heap }, Answer::Density { connections: more, heap: theirs }) => {
+            (
+                Kind::Density { connections, heap },
+                Answer::Density { connections: more, heap: theirs, .. },
+            ) => {
                 *connections += more;
                 *heap += *theirs;
             }

@@ -11,6 +11,7 @@ pub mod names;
 pub mod owned;
 pub mod presence;
 pub mod publication;
+pub mod ranking;
 pub mod recency;
 pub mod subscribers;
 

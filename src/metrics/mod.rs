@@ -1,6 +1,7 @@
 //! Leaf: what the node counts. Plain numbers of one shard, copied out on request; nothing here is shared or locked.
 
 pub mod heap;
+pub mod look;
 pub mod memory;
 pub mod text;
 

@@ -8,8 +8,10 @@ use crate::hub::ShardId;
 use crate::hub::channels::ChannelPart;
 use crate::hub::owned::Joined;
 use crate::hub::publication::Publication;
+use crate::hub::ranking::Top;
 use crate::metrics::Counters;
 use crate::metrics::heap::Heap;
+use crate::metrics::look::Look;
 use std::sync::Arc;
 
 /// A connection, wherever it lives. A stale key finds nothing.
@@ -184,6 +186,8 @@ pub enum LateAnswer {
 pub enum Question {
     /// Its counters.
     Counters,
+    /// Its counters, and who reads too slowly.
+    Look,
     /// One channel.
     Channel(Arc<str>),
     /// All channels whose names begin so.
@@ -191,7 +195,7 @@ pub enum Question {
         /// The beginning.
         prefix: Arc<str>,
     },
-    /// What its memory is spent on. The reactor puts in what it owns beside the shard before it hands the question over.
+    /// What its memory is spent on, and its largest channels. The reactor puts in what it owns beside the shard before it hands the question over.
     Density(Box<Heap>),
 }
 
@@ -228,6 +232,8 @@ pub enum Report {
 pub enum Answer {
     /// Its counters.
     Counters(Box<Counters>),
+    /// Its counters, and who reads too slowly.
+    Look(Box<Look>),
     /// Its part of what is known of channels.
     Channels {
         /// Name, subscribers in this shard, and the cursor if this shard is the owner.
@@ -235,12 +241,14 @@ pub enum Answer {
         /// There are more than [`crate::limits::CHANNELS_LISTED_MAX`].
         truncated: bool,
     },
-    /// What its memory is spent on.
+    /// What its memory is spent on, and its largest channels.
     Density {
         /// Its connections.
         connections: u64,
         /// The bytes.
         heap: Box<Heap>,
+        /// The channels.
+        top: Top,
     },
 }
 

@@ -126,6 +126,6 @@ impl<S: Socket> Shard<S> {
 }
 
 /// A connection's id, as the API knows it.
-fn session(shard: ShardId, slot: u32, generation: u32) -> String {
+pub(super) fn session(shard: ShardId, slot: u32, generation: u32) -> String {
     format!("{:x}.{slot:x}.{generation:x}", shard.0)
 }

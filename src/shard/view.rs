@@ -2,12 +2,15 @@
 
 use super::Shard;
 use super::mail::{Answer, Parcel, Question, Report};
+use super::upgrade::session;
 use crate::clock::Now;
 use crate::conn::socket::Socket;
 use crate::dialect::cursor::Cursor;
 use crate::hub::channels::ChannelPart;
-use crate::limits::CHANNELS_LISTED_MAX;
+use crate::limits::{CHANNELS_LISTED_MAX, LAGS_LOOKED_MAX, SLOWEST_LISTED_MAX};
 use crate::metrics::Counters;
+use crate::metrics::look::{Laggard, Look};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ impl<S: Socket> Shard<S> {
     pub(super) fn questioned(&mut self, now: Now, ticket: u64, question: Question) {
         let answer = match question {
             Question::Counters => Answer::Counters(Box::new(self.view_counters())),
+            Question::Look => Answer::Look(Box::new(self.view_look(now))),
             Question::Channel(name) => self.view_channel(now, &name),
             Question::Channels { prefix } => self.view_channels(now, &prefix),
             Question::Density(around) => return self.begin_survey(ticket, *around),
@@ -39,6 +43,27 @@ impl<S: Socket> Shard<S> {
             ids_evicted: self.hub.owned.ids().evicted(),
             ..self.counters.clone()
         }
+    }
+
+    /// Looks at the largest queues, as many as one turn has time for.
+    fn view_look(&self, now: Now) -> Look {
+        let lags = self.conns.lags();
+        let looked: Vec<(u32, usize)> = lags.largest_first().take(LAGS_LOOKED_MAX).collect();
+        // Whoever was not looked at is not twice as far behind as the last one that was.
+        let least = looked.last().map_or(0, |&(_, bytes)| bytes);
+        let truncated = looked.len() < lags.len() && 2 * least > self.settings.limits.queue_soft_bytes;
+        let mut slowest: Vec<_> = looked.into_iter().map(|(slot, bytes)| (bytes, slot)).collect();
+        let since = |slot: u32| self.conns[slot].active.as_ref().and_then(|active| active.over_soft_since);
+        let over_soft = slowest.iter().filter(|&&(_, slot)| since(slot).is_some()).count() as u64;
+        slowest.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        slowest.truncate(SLOWEST_LISTED_MAX);
+        let laggard = |(bytes, slot): (usize, u32)| Laggard {
+            session: session(self.settings.id, slot, self.conns[slot].generation).into(),
+            queued_bytes: bytes as u64,
+            over_soft_ms: since(slot).map(|since| since.elapsed_ms(now)),
+        };
+        let slowest = slowest.into_iter().map(laggard).collect();
+        Look { counters: self.view_counters(), over_soft, truncated, slowest }
     }
 
     fn view_channel(&self, now: Now, name: &Arc<str>) -> Answer {

@@ -5,6 +5,7 @@ mod attempts;
 mod budget;
 mod lag;
 mod line;
+mod look;
 mod pace;
 mod presence;
 mod regressions;

@@ -430,7 +430,7 @@ impl World {
         let ticket = self.ask(&Question::Density(Box::default()));
         self.settle();
         for (_, answer) in self.answers.extract_if(.., |(other, _)| *other == ticket) {
-            let Answer::Density { connections, heap } = answer else { panic!("not the answer") };
+            let Answer::Density { connections, heap, .. } = answer else { panic!("not the answer") };
             let kept = [connections, heap.slab, heap.boxes, heap.queues, heap.subscriptions];
             assert_eq!(kept, [0; 5], "connections, slab, boxes, queues, subscriptions");
         }
