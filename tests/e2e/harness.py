@@ -5,6 +5,8 @@ A scenario is a function that takes a running node. It has that node for itself,
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import threading
 
@@ -79,14 +81,17 @@ class World(Node):
         return answer.json()
 
     def run(self, command, **options):
-        """Starts another program that ends with the node."""
+        """Starts another program that ends with the node; with `start_new_session`, and so does whatever it starts itself."""
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-        self.others.callback(_finish, process)
+        self.others.callback(finish, process)
         return process
 
 
-def _finish(process):
-    process.kill()
+def finish(process):
+    """Ends a program at once, and the group that it leads if it leads one."""
+    if process.poll() is None:
+        leads = os.getpgid(process.pid) == process.pid
+        (os.killpg if leads else os.kill)(process.pid, signal.SIGKILL)
     process.communicate()
 
 
