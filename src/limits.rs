@@ -206,6 +206,25 @@ pub const CATCH_UP_BUDGET: usize = 64;
 /// Time from one delivery to a hidden connection to the next, in milliseconds.
 pub const HIDDEN_REST_MS: u64 = 1000;
 
+/// Origins that `--origin` may list: each has a number that fits into a byte of every connection.
+pub const ORIGINS_MAX: usize = 250;
+/// Time from one comment to the next on a stream of events, so that no proxy takes it for dead, in milliseconds (PROTOCOL §3).
+pub const HEARTBEAT_MS: u64 = 15_000;
+/// A client whose stream of events ended comes back after a random time between this and twice as much, in milliseconds.
+pub const STREAM_RETRY_MS: u64 = 1_000;
+/// Seconds that a poll may be held, and that it is held when it does not say (PROTOCOL §3).
+pub const POLL_WAIT_S_MAX: u64 = 55;
+/// See [`POLL_WAIT_S_MAX`].
+pub const POLL_WAIT_S: u64 = 25;
+/// Bytes of messages that answer one poll (PROTOCOL §3).
+pub const POLL_BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Time that a connection is kept between two requests, in milliseconds: longer than what proxies keep theirs for, so that
+/// it is they who end it.
+pub const KEEP_ALIVE_MS: u64 = 75_000;
+/// Bytes of answers that may wait for a client that sends one request behind another before the last one is answered; then its
+/// connection ends behind them.
+pub const PIPELINED_BYTES_MAX: usize = 64 * 1024;
+
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

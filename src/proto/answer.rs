@@ -57,7 +57,7 @@ pub struct Answer<'a> {
     pub status: u16,
     /// `Content-Type` of the body.
     pub content_type: &'a str,
-    /// The body, announced by `Content-Length` (except with 204, which has none).
+    /// The body, announced by `Content-Length` (except with 204 and 304, which have none).
     pub body: &'a [u8],
     /// Whether the peer may send another request on this connection.
     pub keep_alive: bool,
@@ -68,7 +68,7 @@ pub struct Answer<'a> {
 /// Appends the answer to `out`.
 pub fn put_answer(out: &mut Vec<u8>, answer: &Answer<'_>) {
     put_answer_head(out, answer);
-    if answer.status != 204 {
+    if has_body(answer.status) {
         out.extend_from_slice(answer.body);
     }
 }
@@ -76,11 +76,13 @@ pub fn put_answer(out: &mut Vec<u8>, answer: &Answer<'_>) {
 /// Appends the head of the answer alone: what a `HEAD` request gets (RFC 9110 §9.3.2).
 pub fn put_answer_head(out: &mut Vec<u8>, answer: &Answer<'_>) {
     put_status(out, answer.status);
-    if answer.status != 204 {
+    if has_body(answer.status) {
         put_field(out, "Content-Type", answer.content_type);
         put_field(out, "Content-Length", &answer.body.len().to_string());
     }
-    put_field(out, "Cache-Control", "no-store");
+    if !answer.headers.iter().any(|(name, _)| *name == "Cache-Control") {
+        put_field(out, "Cache-Control", "no-store");
+    }
     for (name, value) in answer.headers {
         put_field(out, name, value);
     }
@@ -89,15 +91,41 @@ pub fn put_answer_head(out: &mut Vec<u8>, answer: &Answer<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// RFC 9110 §15.3.5 and §15.4.5.
+fn has_body(status: u16) -> bool {
+    !matches!(status, 204 | 304)
+}
+
+/// Appends the head of an answer whose body is what comes until the connection ends (RFC 9112 §6.3, case 8). So every HTTP
+/// version is served alike, and no piece of it has a frame that a proxy could wait to see the end of.
+pub fn put_stream_head(out: &mut Vec<u8>, content_type: &str, headers: &[(&str, &str)]) {
+    put_status(out, 200);
+    put_field(out, "Content-Type", content_type);
+    put_field(out, "Cache-Control", "no-store");
+    for (name, value) in headers {
+        put_field(out, name, value);
+    }
+    put_field(out, "Connection", "close");
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends the refusal to `out`. It always announces the end of the connection: after a head that was not
 /// understood, nobody can say where the next one begins.
 pub fn put_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
+    put_refusal_with(out, refusal, &[]);
+}
+
+/// As [`put_refusal`], with further headers.
+pub fn put_refusal_with(out: &mut Vec<u8>, refusal: &Refusal, headers: &[(&str, &str)]) {
     let body = refusal.to_json();
     put_status(out, refusal.status);
     put_field(out, "Content-Type", "application/json");
     put_field(out, "Content-Length", &body.len().to_string());
     put_field(out, "Cache-Control", "no-store");
     if let Some((name, value)) = &refusal.header {
+        put_field(out, name, value);
+    }
+    for (name, value) in headers {
         put_field(out, name, value);
     }
     if refusal.status == 426 {
@@ -207,12 +235,36 @@ mod tests {
     }
 
     #[test]
-    fn no_content_has_neither_length_nor_body() {
-        let answer =
-            Answer { status: 204, content_type: "text/plain", body: b"x", keep_alive: true, headers: &[] };
+    fn what_has_no_body_has_no_length_either() {
+        for status in [204, 304] {
+            let answer =
+                Answer { status, content_type: "text/plain", body: b"x", keep_alive: true, headers: &[] };
+            let written = text(|out| put_answer(out, &answer));
+            assert!(!written.contains("Content-"), "{written}");
+            assert!(written.ends_with("\r\n\r\n"));
+        }
+    }
+
+    #[test]
+    fn a_stream_goes_on_until_the_connection_ends_and_may_have_further_headers() {
+        assert_eq!(
+            text(|out| put_stream_head(out, "text/event-stream", &[("X-Accel-Buffering", "no")])),
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\
+             X-Accel-Buffering: no\r\nConnection: close\r\n\r\n"
+        );
+        let headers = [("Cache-Control", "no-cache")];
+        let answer = Answer {
+            status: 200,
+            content_type: "text/plain",
+            body: b"",
+            keep_alive: true,
+            headers: &headers,
+        };
         let written = text(|out| put_answer(out, &answer));
-        assert!(!written.contains("Content-"), "{written}");
-        assert!(written.ends_with("\r\n\r\n"));
+        assert_eq!(written.matches("Cache-Control").count(), 1, "{written}");
+        let refusal = Refusal::bad_request("m");
+        let written = text(|out| put_refusal_with(out, &refusal, &[("Vary", "Origin")]));
+        assert!(written.contains("\r\nVary: Origin\r\nConnection: close\r\n"), "{written}");
     }
 
     #[test]

@@ -113,6 +113,17 @@ pub fn put_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     out.extend_from_slice(reason.as_bytes());
 }
 
+/// The payload of one whole frame from a server, as [`put_frame`] made it.
+#[must_use]
+pub fn payload_of(frame: &[u8]) -> &[u8] {
+    let header_len = match frame.get(1).map(|second| second & !MASK) {
+        Some(LENGTH_16) => 4,
+        Some(LENGTH_64) => 10,
+        Some(_) | None => 2,
+    };
+    frame.get(header_len..).unwrap_or_default()
+}
+
 /// A header without its key, and how many bytes of the array it takes.
 #[inline]
 fn header(opcode: Opcode, payload_len: usize, mask: u8) -> ([u8; 10], usize) {

@@ -111,11 +111,16 @@ fn check_origin(head: &Head<'_>, origins: &OriginPolicy) -> Result<(), Refusal> 
     if origins.allows(origin, host) {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(forbidden_origin())
+}
+
+/// 403 for a page that may not connect.
+pub fn forbidden_origin() -> Refusal {
+    Refusal::new(
         403,
         "forbidden",
         "pages from this `Origin` may not connect: list it with the option `--origin`",
-    ))
+    )
 }
 
 /// Appends the 101 that opens the WebSocket; `protocol` is the subprotocol chosen, one that the client

@@ -9,7 +9,10 @@ use std::fmt;
 
 use httparse::{EMPTY_HEADER, Header};
 
-pub use super::answer::{Answer, Refusal, put_answer, put_answer_head, put_continue, put_refusal};
+pub use super::answer::{
+    Answer, Refusal, put_answer, put_answer_head, put_continue, put_refusal, put_refusal_with,
+    put_stream_head,
+};
 use super::authority::Authority;
 use super::target::Target;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_HEADERS_MAX};

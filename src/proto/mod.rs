@@ -16,5 +16,6 @@ pub mod http;
 pub mod mask;
 pub mod origin;
 pub mod query;
+pub mod sse;
 pub mod target;
 pub mod utf8;

@@ -2,6 +2,8 @@
 //! Must never know who the user is; a client that is no browser sends whatever `Origin` it likes.
 
 use super::authority::{Authority, port_default};
+use crate::limits::ORIGINS_MAX;
+use std::fmt;
 
 /// The origins whose pages may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,20 @@ pub struct Origin {
     port: Option<u16>,
 }
 
+/// What the answers to one page tell its browser, in one byte: which origin may read them (Fetch standard, CORS protocol).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reader(u8);
+
+impl Reader {
+    /// No word about it: only the page's own origin may.
+    pub const SAME_ORIGIN: Self = Self(0);
+    /// Every page may.
+    const ANY: Self = Self(u8::MAX);
+}
+
+// Each origin of a list has a number of its own between those two.
+const _: () = assert!(ORIGINS_MAX < u8::MAX as usize);
+
 impl OriginPolicy {
     /// Reads the values of the `--origin` option: none for the same origin, `*` for all, or
     /// `scheme://host[:port]` each.
@@ -37,7 +53,35 @@ impl OriginPolicy {
         match values {
             [] => Ok(Self::SameOrigin),
             [all] if all == "*" => Ok(Self::Any),
+            list if list.len() > ORIGINS_MAX => {
+                Err(format!("{} origins: list at most {ORIGINS_MAX}, or allow all with `*`", list.len()))
+            }
             list => list.iter().map(|value| Origin::parse(value)).collect::<Result<_, _>>().map(Self::List),
+        }
+    }
+
+    /// Who may read what a page is answered, by the `Origin` and the `Host` header of its request; `None` when it may not even
+    /// ask: see [`OriginPolicy::allows`].
+    pub fn reader(&self, origin: Option<&[u8]>, host: &[u8]) -> Option<Reader> {
+        match self {
+            Self::Any => Some(Reader::ANY),
+            Self::SameOrigin => self.allows(origin, host).then_some(Reader::SAME_ORIGIN),
+            Self::List(list) => {
+                let Some(origin) = origin else { return Some(Reader::SAME_ORIGIN) };
+                let (scheme, authority) = split(str::from_utf8(origin).ok()?)?;
+                let number = list.iter().position(|origin| origin.is(scheme, &authority))?;
+                Some(Reader(number as u8 + 1)) // Within ORIGINS_MAX, checked when the list was read.
+            }
+        }
+    }
+
+    /// The value of `Access-Control-Allow-Origin` for a reader; `None` where there is none to be sent.
+    #[must_use]
+    pub fn allowed(&self, reader: Reader) -> Option<String> {
+        match self {
+            Self::Any => Some("*".to_owned()),
+            Self::SameOrigin => None,
+            Self::List(list) => list.get(usize::from(reader.0).checked_sub(1)?).map(Origin::to_string),
         }
     }
 
@@ -87,6 +131,17 @@ impl Origin {
         self.scheme.eq_ignore_ascii_case(scheme)
             && self.host.eq_ignore_ascii_case(authority.host)
             && self.port == authority.port.or(port_default(scheme))
+    }
+}
+
+/// As browsers write it: without the port that the scheme means anyway.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match self.port {
+            Some(port) if port_default(&self.scheme) != Some(port) => write!(f, ":{port}"),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -191,6 +246,37 @@ mod tests {
         for origin in ["null", "", "https://evil.example", "\u{1}"] {
             assert!(allows(&policy(&["*"]), origin, "a.example"));
         }
+    }
+
+    #[test]
+    fn answers_name_the_one_origin_that_may_read_them() {
+        let list = policy(&["https://A.example:443", "http://localhost:3000", "capacitor://localhost"]);
+        for (origin, allowed) in [
+            ("https://a.example", "https://a.example"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ] {
+            let reader = list.reader(Some(origin.as_bytes()), b"push.example").unwrap();
+            assert_eq!(list.allowed(reader).as_deref(), Some(allowed));
+        }
+        assert_eq!(list.reader(Some(b"https://b.example"), b"b.example"), None);
+        assert_eq!(list.allowed(list.reader(None, b"b.example").unwrap()), None);
+        let same = policy(&[]);
+        assert_eq!(same.allowed(same.reader(Some(b"http://a.example"), b"a.example").unwrap()), None);
+        assert_eq!(same.reader(Some(b"http://b.example"), b"a.example"), None);
+        let any = policy(&["*"]);
+        assert_eq!(any.allowed(any.reader(Some(b"null"), b"a.example").unwrap()).as_deref(), Some("*"));
+    }
+
+    #[test]
+    fn a_list_has_a_bound() {
+        let values: Vec<String> =
+            (0..=ORIGINS_MAX).map(|number| format!("https://a{number}.example")).collect();
+        let longest = OriginPolicy::parse(&values[1..]).unwrap();
+        let last = values.last().unwrap();
+        let reader = longest.reader(Some(last.as_bytes()), b"a.example").unwrap();
+        assert_eq!(longest.allowed(reader).as_ref(), Some(last));
+        assert!(OriginPolicy::parse(&values).unwrap_err().contains("at most"));
     }
 
     #[test]
