@@ -20,3 +20,4 @@ pub mod reactor;
 pub mod shard;
 pub mod sys;
 pub mod table;
+pub mod transport;

@@ -5,13 +5,24 @@ use super::out_queue::OutQueue;
 use super::replays::Replays;
 use crate::clock::Tick;
 use crate::lag::Standing;
+use crate::proto::body::BodyReader;
 use crate::proto::decoder::Decoder;
 use crate::proto::http::HeadScanner;
+
+/// A request body on its way.
+#[derive(Debug)]
+pub struct Body {
+    /// Where it is.
+    pub reader: BodyReader,
+    /// What has come of it, at most [`crate::limits::Limits::message_bytes_max`].
+    pub bytes: Vec<u8>,
+}
 
 /// The box of an active connection.
 #[derive(Debug, Default)]
 pub struct Active {
-    /// The request head so far, at most [`crate::limits::HEAD_BYTES_MAX`] and one read.
+    /// The request head so far, at most [`crate::limits::HEAD_BYTES_MAX`] and one read; while one request is being answered, what
+    /// came of the next.
     pub head: Vec<u8>,
     /// How far `head` was searched for its end.
     pub scanner: HeadScanner,
@@ -25,6 +36,10 @@ pub struct Active {
     pub over_soft_since: Option<Tick>,
     /// What it missed and still has to get.
     pub replays: Option<Box<Replays>>,
+    /// The body of a client's message, so far.
+    pub body: Option<Box<Body>>,
+    /// Messages for a poll that still has to hear from owners: JSON, each with a comma behind it.
+    pub gathered: Vec<u8>,
     /// Bytes thrown away while lingering, at most [`crate::limits::LINGER_BYTES_MAX`].
     pub discarded: usize,
 }
@@ -43,6 +58,8 @@ impl Active {
             && self.decoder.is_idle()
             && self.out.is_empty()
             && self.replays.is_none()
+            && self.body.is_none()
+            && self.gathered.is_empty()
             && self.discarded == 0
     }
 
@@ -50,6 +67,8 @@ impl Active {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let replays = self.replays.as_ref().map_or(0, |replays| replays.heap_bytes());
-        size_of::<Self>() + self.head.capacity() + self.decoder.heap_bytes() + replays
+        let body = self.body.as_ref().map_or(0, |body| size_of::<Body>() + body.bytes.capacity());
+        let begun = self.head.capacity() + self.decoder.heap_bytes() + self.gathered.capacity();
+        size_of::<Self>() + begun + replays + body
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod active;
 pub mod out_queue;
+pub mod places;
 pub mod rate;
 pub mod replays;
 pub mod socket;
@@ -11,7 +12,9 @@ pub mod subscriptions;
 
 use crate::clock::{Now, Tick};
 use crate::lag::Lags;
+use crate::metrics::Transport;
 use crate::metrics::heap::slot_bytes;
+use crate::proto::origin::Reader;
 use active::Active;
 use out_queue::OutQueue;
 use rate::Rate;
@@ -20,21 +23,35 @@ use subscriptions::Subscriptions;
 /// Where a connection is in its life.
 ///
 /// ```text
-///             101 (/live)          either side's close frame
-///   ┌─ Head ─┬──────────▶ Live ─┬──────────────────────────┐
-///   │        └──────────▶ Echo ─┘                          ▼
-///   │         101 (/echo)         a refusal or an ─────▶ Lingering ─── their FIN, or time is up ──▶ Dead
-///   │                             answer to plain HTTP                                               ▲
-///   └── the stream ends without a goodbye, in any phase ─────────────────────────────────────────────┘
+///                   101 (/live)            either side's close frame
+///   ┌─▶ Head ─┬──────────▶ Live ───┬──────────────────────────────────────┐
+///   │         ├──────────▶ Echo ───┤ 101 (/echo)                          │
+///   │         ├──────────▶ Stream ─┘ 200 (/events)                        ▼
+///   │         ├──────────▶ Poll ──┐                  a refusal ─────▶ Lingering ─── their FIN, or time is up ──▶ Dead
+///   │         └▶ Body ───▶ Call ──┤ the answer            ▲                                                        ▲
+///   │                             ▼                       │                                                        │
+///   └─ the next request ──────── Kept ────────────────────┘ there is none                                          │
+///                                                                                                                  │
+///      the stream ends without a goodbye, in any phase ────────────────────────────────────────────────────────────┘
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Waiting for the whole request head. `since` is when the connection was accepted.
+    /// Waiting for the whole request head. `since` is when the connection was accepted, or the head's first byte came.
     Head,
     /// A WebSocket that speaks the native dialect. `since` is when its last byte came.
     Live,
     /// A WebSocket that gets its own messages back. `since` is when its last byte came.
     Echo,
+    /// A stream of events, which says nothing more itself. `since` is when it was last sent a sign of life.
+    Stream,
+    /// A poll that is held until there is something for it. `since` is when it has waited for long enough.
+    Poll,
+    /// The body of a client's message is on its way. `since` is when its head came.
+    Body,
+    /// A client's message is being answered: an owner was asked.
+    Call,
+    /// A request was answered, and another one may come. `since` is when that was.
+    Kept,
     /// Our last byte is written or queued. Behind it goes our FIN; what still comes is thrown away until theirs,
     /// because closing with unread bytes makes the kernel send a reset that can overtake our last answer
     /// (RFC 9112 §9.6). `since` is when it began.
@@ -44,13 +61,30 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Whether frames are exchanged: after the upgrade, before any close.
+    /// Whether it hears of channels and of what it asked: after the upgrade or the request, before any close.
     #[must_use]
     pub const fn is_open(self) -> bool {
         match self {
-            Self::Live | Self::Echo => true,
-            Self::Head | Self::Lingering | Self::Dead => false,
+            Self::Live | Self::Echo | Self::Stream | Self::Poll | Self::Call => true,
+            Self::Head | Self::Body | Self::Kept | Self::Lingering | Self::Dead => false,
         }
+    }
+
+    /// In which way it is connected, if it has said so.
+    #[must_use]
+    pub const fn transport(self) -> Option<Transport> {
+        match self {
+            Self::Live | Self::Echo => Some(Transport::WebSocket),
+            Self::Stream => Some(Transport::Sse),
+            Self::Poll | Self::Body | Self::Call | Self::Kept => Some(Transport::Poll),
+            Self::Head | Self::Lingering | Self::Dead => None,
+        }
+    }
+
+    /// Whether frames are exchanged.
+    #[must_use]
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::Live | Self::Echo)
     }
 }
 
@@ -94,7 +128,8 @@ pub struct Conn<S> {
     pub phase: Phase,
     /// A ping was sent since the last byte came.
     pub pinged: bool,
-    /// What is said to it waits for the owners it asked during the handshake, so that 101 and their answers are one write.
+    /// What is said to it waits for the owners it asked during the handshake, so that 101 and their answers are one write; or
+    /// it is a stream or a poll that waits for them to begin.
     pub corked: bool,
     /// It stands on the ready-again list.
     pub listed: bool,
@@ -106,6 +141,10 @@ pub struct Conn<S> {
     pub hidden: bool,
     /// It had such a delivery less than a second ago, and stands among those that rest.
     pub resting: bool,
+    /// The request under way may be followed by another one.
+    pub keep_alive: bool,
+    /// Whose pages may read the answers.
+    pub reader: Reader,
 }
 
 // An idle connection is one cache line, also in the slab, where a vacant slot must not make it larger. A socket is its
@@ -132,6 +171,8 @@ impl<S> Conn<S> {
             catch_up: CatchUp::Level,
             hidden: false,
             resting: false,
+            keep_alive: false,
+            reader: Reader::SAME_ORIGIN,
         }
     }
 

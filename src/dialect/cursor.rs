@@ -4,11 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Which numbering of a channel an offset belongs to. Printed in base 62 (`0-9 A-Z a-z`), as PROTOCOL asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
 /// A place in a channel: everything up to and including `offset` of `epoch` is past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// The numbering.
     pub epoch: Epoch,

@@ -286,7 +286,9 @@ pub fn put_answer(out: &mut Vec<u8>, answer: &Answer<'_>, id: Option<&str>) {
     put_frame(out, Opcode::Text, &answer_json(answer, id));
 }
 
-fn answer_json(answer: &Answer<'_>, id: Option<&str>) -> Vec<u8> {
+/// An answer as JSON, with the `id` of its request.
+#[must_use]
+pub fn answer_json(answer: &Answer<'_>, id: Option<&str>) -> Vec<u8> {
     // Writing plain structs into memory cannot fail; `id` is the JSON that was read.
     let mut json = serde_json::to_vec(answer).unwrap_or_default();
     if let Some(id) = id

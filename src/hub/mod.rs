@@ -2,8 +2,10 @@
 //! Must never know a socket or how bytes are written.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod batch;
 pub mod calendar;
 pub mod channels;
+pub mod events;
 pub mod history;
 pub mod ids;
 pub mod latest;

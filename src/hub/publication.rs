@@ -42,6 +42,12 @@ impl Publication {
         Self { channel, offset, epoch, key, frame: frame.into() }
     }
 
+    /// Where a client stands that has everything up to here.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, offset: self.offset }
+    }
+
     /// Bytes that it weighs in a mailbox.
     #[must_use]
     pub fn bytes(&self) -> usize {

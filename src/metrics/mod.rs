@@ -16,6 +16,10 @@ pub struct Counters {
     pub accepts_refused: u64,
     /// Upgrades that got a 101.
     pub upgraded: u64,
+    /// Streams of events opened.
+    pub streams: u64,
+    /// Polls begun.
+    pub polls: u64,
     /// Bytes read from peers.
     pub bytes_received: u64,
     /// Bytes written to peers.
@@ -66,6 +70,8 @@ pub struct Counters {
     pub ids_evicted: u64,
     /// Gauge: connections.
     pub connections: u64,
+    /// Gauge: those of them that speak in one way or another, in the order of [`Transport::ALL`].
+    pub transports: [u64; Transport::ALL.len()],
     /// Gauge: weight of what is queued to connections, in bytes; see [`crate::conn::out_queue::OutQueue::weight`].
     pub queued_bytes: u64,
     /// Gauge: connections that have something queued.
@@ -88,6 +94,38 @@ pub struct Counters {
     pub ids: u64,
 }
 
+/// How a client is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A WebSocket.
+    WebSocket,
+    /// A stream of events.
+    Sse,
+    /// Requests one behind the other, polls most of them: one is held, or the next one is waited for.
+    Poll,
+}
+
+impl Transport {
+    /// All variants, for metrics.
+    pub const ALL: [Self; 3] = [Self::WebSocket, Self::Sse, Self::Poll];
+
+    /// The value of the `transport` label in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+            Self::Poll => "poll",
+        }
+    }
+
+    /// The place in [`Transport::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 impl Counters {
     /// Counts a walk over a subscriber list that carried so many publications.
     pub fn count_pass(&mut self, publications: usize) {
@@ -95,6 +133,12 @@ impl Counters {
         self.pass_publications += publications as u64;
         let size = publications.max(1).next_power_of_two().ilog2() as usize;
         self.pass_sizes[size.min(PASS_SIZES - 1)] += 1;
+    }
+
+    /// Counts a gap that a client is told of: the offsets `from..=to`, or 1 to 0 where nothing was published in a new epoch.
+    pub fn count_gap(&mut self, from: u64, to: u64) {
+        self.gaps += 1;
+        self.gap_publications += to + 1 - from;
     }
 }
 

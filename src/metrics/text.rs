@@ -1,6 +1,6 @@
 //! The counters as OpenMetrics text, which Prometheus scrapes. Must never know how they were gathered.
 
-use super::{Counters, PASS_SIZES};
+use super::{Counters, PASS_SIZES, Transport};
 use crate::disconnect::{Bound, Disconnect};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -37,6 +37,8 @@ const COUNTERS: &[Family] = &[
         c.accepts_refused
     }),
     Family("roost_upgrades", "Upgrades to WebSocket", |c| c.upgraded),
+    Family("roost_streams", "Streams of events opened", |c| c.streams),
+    Family("roost_polls", "Polls begun", |c| c.polls),
     Family("roost_received_bytes", "Bytes read from peers", |c| c.bytes_received),
     Family("roost_sent_bytes", "Bytes written to peers", |c| c.bytes_sent),
     Family("roost_messages_received", "Text and binary messages from peers", |c| c.messages_received),
@@ -65,7 +67,7 @@ const COUNTERS: &[Family] = &[
         |c| c.pass_publications,
     ),
     Family("roost_short_writes", "Writes that a full socket cut short", |c| c.short_writes),
-    Family("roost_pings", "Pings sent", |c| c.pings),
+    Family("roost_pings", "Pings to WebSockets and comments on streams of events sent", |c| c.pings),
     Family("roost_gaps", "Gaps announced to clients", |c| c.gaps),
     Family("roost_gap_publications", "Publications that gaps told clients of", |c| c.gap_publications),
     Family("roost_paused", "Subscriptions put behind: their client reads slowly or is hidden", |c| c.paused),
@@ -122,6 +124,7 @@ impl Collector for Snapshot {
         for Family(name, help, read) in GAUGES {
             self.encode_by_shard(&mut encoder, name, help, read)?;
         }
+        self.encode_transports(&mut encoder)?;
         self.encode_pass_sizes(&mut encoder)?;
         self.encode_slow_consumers(&mut encoder)?;
         self.encode_disconnects(&mut encoder)
@@ -183,6 +186,18 @@ impl Snapshot {
         let help = "Publications that a walk over a subscriber list carried";
         let mut family = encoder.encode_descriptor("roost_pass_size", help, None, MetricType::Histogram)?;
         family.encode_histogram::<NoLabelSet>(publications, passes, &buckets, None)
+    }
+
+    fn encode_transports(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Clients by how they are connected; one between two polls counts as polling";
+        let mut family = encoder.encode_descriptor("roost_clients", help, None, MetricType::Gauge)?;
+        for transport in Transport::ALL {
+            let shards = self.shards.iter().flatten();
+            let sum: u64 = shards.map(|counters| counters.transports[transport.index()]).sum();
+            let labels = [("transport", transport.label())];
+            family.encode_family(&labels)?.encode_gauge(&sum)?;
+        }
+        Ok(())
     }
 
     fn encode_slow_consumers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -12,11 +12,12 @@
 
 use super::Shard;
 use super::conn_table::Token;
-use super::replay::put_gap;
+use super::said::Said;
 use crate::clock::{Now, Tick};
 use crate::conn::CatchUp;
 use crate::conn::socket::Socket;
 use crate::conn::subscriptions::Subscription;
+use crate::dialect::cursor::Cursor;
 use crate::hub::latest::Piece;
 use crate::limits::{CATCH_UP_BUDGET, HIDDEN_REST_MS};
 use std::collections::VecDeque;
@@ -129,7 +130,7 @@ impl<S: Socket> Shard<S> {
         let slot = token.slot;
         for at in 0..self.conns[slot].subscriptions.as_slice().len() {
             let subscription = self.conns[slot].subscriptions.as_slice()[at];
-            if !subscription.is_joining() && !self.put_latest_of(subscription) {
+            if !subscription.is_joining() && !self.put_latest_of(slot, subscription) {
                 // The next page begins with the next channel: one that never rests must not keep the others from theirs.
                 return self.conns[slot].subscriptions.rotate(at + 1);
             }
@@ -143,25 +144,27 @@ impl<S: Socket> Shard<S> {
     }
 
     /// False when there is more of a channel than the page has room for.
-    fn put_latest_of(&mut self, subscription: Subscription) -> bool {
+    fn put_latest_of(&mut self, slot: u32, subscription: Subscription) -> bool {
         let room = self.settings.limits.replay_page_bytes();
-        let channel = self.hub.channels.channel_mut(subscription.channel);
-        let Some((latest, mut has)) = channel.subscribers.lagging(subscription.position) else { return true };
-        for (upto, piece) in latest.after(has) {
+        let Subscription { channel, position } = subscription;
+        let known = self.hub.channels.channel(channel);
+        let Some((latest, mut has)) = known.subscribers.lagging(position) else { return true };
+        let epoch = latest.epoch();
+        let (replies, counters) = (&mut self.replies, &mut self.counters);
+        let mut said = Said { replies, counters, conn: &mut self.conns[slot] };
+        for (offset, piece) in latest.after(has) {
             match piece {
-                Piece::Gap(gap) => {
-                    put_gap(&mut self.replies, &mut self.counters, &channel.name, latest.epoch(), gap);
-                }
+                Piece::Gap(gap) => said.put_gap(channel, &known.name, epoch, gap),
                 Piece::Frame(frame)
-                    if self.replies.is_empty() || self.replies.len() + frame.len() <= room =>
+                    if said.replies.is_empty() || said.replies.len() + frame.len() <= room =>
                 {
-                    self.counters.delivered += 1;
-                    self.replies.extend_from_slice(frame);
+                    said.counters.delivered += 1;
+                    said.put_notification(channel, frame, Cursor { epoch, offset });
                 }
                 Piece::Frame(_) => break,
             }
-            has = upto;
+            has = offset;
         }
-        channel.subscribers.catch_up(subscription.position, has)
+        self.hub.channels.channel_mut(channel).subscribers.catch_up(position, has)
     }
 }

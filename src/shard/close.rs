@@ -8,7 +8,7 @@ use crate::conn::socket::Socket;
 use crate::disconnect::{Bound, Disconnect};
 use crate::limits::FREE_BUDGET;
 use crate::proto::frame::put_close;
-use crate::proto::http::{Refusal, put_refusal};
+use crate::proto::http::{Refusal, put_refusal_with};
 
 impl<S: Socket> Shard<S> {
     /// Ends an open connection with a close frame. Only while it is served: the frame goes into `replies`.
@@ -35,7 +35,9 @@ impl<S: Socket> Shard<S> {
 
     /// As [`Shard::refuse`], with the reason that is counted.
     pub(super) fn refuse_as(&mut self, now: Now, slot: u32, refusal: &Refusal, disconnect: Disconnect) {
-        put_refusal(&mut self.replies, refusal);
+        let headers = self.cors_headers(slot);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        put_refusal_with(&mut self.replies, refusal, &headers);
         self.linger(now, slot, disconnect);
     }
 
@@ -43,6 +45,10 @@ impl<S: Socket> Shard<S> {
     /// `bound` is the one that it was over.
     pub(super) fn cut_slow(&mut self, now: Now, slot: u32, bound: Bound) {
         self.counters.slow_consumers[bound.index()] += 1;
+        if !self.conns[slot].phase.is_websocket() {
+            // It comes back by itself, from the last place that it has heard of.
+            return self.die_of(slot, Disconnect::SlowConsumer);
+        }
         let mut frame = Vec::new();
         put_close(&mut frame, Disconnect::SlowConsumer.code(), Disconnect::SlowConsumer.reason());
         self.conns.change_queue(slot, |out, _| {
@@ -53,14 +59,16 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Says no more after what is written or queued; waits for their end.
-    fn linger(&mut self, now: Now, slot: u32, disconnect: Disconnect) {
+    pub(super) fn linger(&mut self, now: Now, slot: u32, disconnect: Disconnect) {
         self.counters.disconnects[disconnect.index()] += 1;
         self.leave_all(now, slot);
+        self.enter(slot, Phase::Lingering);
         let conn = &mut self.conns[slot];
-        conn.phase = Phase::Lingering;
         conn.since = now.tick();
         if let Some(active) = &mut conn.active {
             active.head = Vec::new();
+            active.body = None;
+            active.gathered = Vec::new();
             active.over_soft_since = None;
             active.replays = None;
         }
@@ -69,11 +77,27 @@ impl<S: Socket> Shard<S> {
 
     /// Nothing more to say or to hear. The slot is freed at the end of the turn.
     pub(super) fn die(&mut self, slot: u32) {
-        let conn = &mut self.conns[slot];
-        if conn.phase != Phase::Dead {
-            conn.phase = Phase::Dead;
+        if self.conns[slot].phase != Phase::Dead {
+            self.enter(slot, Phase::Dead);
             self.conns.deactivate(slot);
             self.dead.push(slot);
+        }
+    }
+
+    /// As [`Shard::die`], with the reason that is counted.
+    pub(super) fn die_of(&mut self, slot: u32, disconnect: Disconnect) {
+        self.counters.disconnects[disconnect.index()] += 1;
+        self.die(slot);
+    }
+
+    /// The next phase of a connection's life.
+    pub(super) fn enter(&mut self, slot: u32, phase: Phase) {
+        let before = std::mem::replace(&mut self.conns[slot].phase, phase);
+        if let Some(transport) = before.transport() {
+            self.counters.transports[transport.index()] -= 1;
+        }
+        if let Some(transport) = phase.transport() {
+            self.counters.transports[transport.index()] += 1;
         }
     }
 
@@ -86,7 +110,7 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn leave_all(&mut self, now: Now, slot: u32) {
+    pub(super) fn leave_all(&mut self, now: Now, slot: u32) {
         for subscription in std::mem::take(&mut self.conns[slot].subscriptions).as_slice() {
             self.leave(now, *subscription);
         }

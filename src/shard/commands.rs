@@ -1,8 +1,10 @@
 //! What a client asks for is done. Must never parse: that is the dialect's; must never number: that is the owner's.
 
 use super::Shard;
+use super::http::Wanted;
 use super::mail::{ConnKey, LateAnswer, Mail, Publisher};
 use crate::clock::Now;
+use crate::conn::Phase;
 use crate::conn::rate::Pace;
 use crate::conn::socket::Socket;
 use crate::conn::subscriptions::{ChannelId, Subscription};
@@ -59,16 +61,56 @@ impl<S: Socket> Shard<S> {
             let refused = Refused::new(Code::TooManyChannels, message);
             return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
+        let subscription = self.begin_join(name);
+        self.conns[slot].subscriptions.insert(subscription);
+        self.ask_to_join(now, slot, subscription, since, id);
+    }
+
+    /// Follows the channels of a request without a WebSocket, each from its place on. The connection is being served.
+    pub(super) fn follow_all(&mut self, now: Now, slot: u32, wanted: Vec<Wanted>) {
+        self.conns[slot].corked = true;
+        let mut joins = Vec::with_capacity(wanted.len());
+        for (name, since) in wanted {
+            let subscription = self.begin_join(&name);
+            self.conns[slot].subscriptions.insert_at(subscription, since.unwrap_or_default());
+            joins.push((subscription, since));
+        }
+        for (subscription, since) in joins {
+            self.ask_to_join(now, slot, subscription, since, None);
+        }
+        self.begin_if_joined(now, slot);
+    }
+
+    /// What waits for the answers of all owners begins.
+    pub(super) fn begin_if_joined(&mut self, now: Now, slot: u32) {
+        let conn = &self.conns[slot];
+        match conn.phase {
+            Phase::Stream if conn.corked && conn.asked == 0 => self.stream_begun(slot),
+            Phase::Poll if conn.corked && conn.asked == 0 => self.poll_begun(now, slot),
+            _ => {}
+        }
+    }
+
+    fn begin_join(&mut self, name: &str) -> Subscription {
         let channel = self.hub.channels.join_begins(name, &self.settings.policies);
         self.joins = self.joins.wrapping_add(1);
-        let subscription = Subscription::joining(channel, self.joins);
-        self.conns[slot].subscriptions.insert(subscription);
-        let name = self.hub.channels.channel(channel).name.clone();
+        Subscription::joining(channel, self.joins)
+    }
+
+    fn ask_to_join(
+        &mut self,
+        now: Now,
+        slot: u32,
+        subscription: Subscription,
+        since: Option<Cursor>,
+        id: Option<&str>,
+    ) {
+        let name = self.hub.channels.channel(subscription.channel).name.clone();
         let owner = self.hub.owner(&name);
         if owner == self.settings.id {
             let joined = self.hub.owned.join(&name, owner, since, now);
-            self.hub.channels.join_ends(channel);
-            self.join(slot, subscription, joined, id);
+            self.hub.channels.join_ends(subscription.channel);
+            self.join(now, slot, subscription, joined, id);
         } else {
             let conn = self.key(slot);
             self.ask(slot, owner, Mail::Join { conn, subscription, name, since, id: id.map(Into::into) });
@@ -76,16 +118,28 @@ impl<S: Socket> Shard<S> {
     }
 
     /// The owner has answered: from here on the connection gets what is published, unless it has changed its mind.
-    pub(super) fn join(&mut self, slot: u32, subscription: Subscription, joined: Joined, id: Option<&str>) {
+    pub(super) fn join(
+        &mut self,
+        now: Now,
+        slot: u32,
+        subscription: Subscription,
+        joined: Joined,
+        id: Option<&str>,
+    ) {
         let (channel, Joined { cursor, recovery }) = (subscription.channel, joined);
-        let name = self.hub.channels.channel(channel).name.clone();
         if self.conns[slot].subscriptions.find(channel) == Some(subscription) {
             let position = self.hub.channels.subscribe(channel, slot, cursor.offset);
             self.conns[slot].subscriptions.reposition(channel, position);
             self.recount(channel);
         }
+        match self.conns[slot].phase {
+            Phase::Stream => return self.stream_joined(slot, channel, cursor, recovery.as_deref()),
+            Phase::Poll => return self.poll_joined(now, slot, channel, cursor, recovery.as_deref()),
+            _ => {}
+        }
+        let name = &self.hub.channels.channel(channel).name;
         let recovered = recovery.as_ref().map(|recovery| recovery.gap.is_none());
-        native::put_answer(&mut self.replies, &Answer::Subscribed { channel: &name, cursor, recovered }, id);
+        native::put_answer(&mut self.replies, &Answer::Subscribed { channel: name, cursor, recovered }, id);
         if let Some(recovery) = recovery {
             self.recover(slot, channel, cursor, &recovery);
         }

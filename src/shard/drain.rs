@@ -7,6 +7,7 @@ use crate::conn::socket::Socket;
 use crate::disconnect::Disconnect;
 use crate::limits::DRAIN_BUDGET;
 use crate::proto::http::Refusal;
+use crate::proto::sse::put_retry;
 
 /// How far the goodbyes are.
 #[derive(Debug)]
@@ -43,12 +44,19 @@ impl<S: Socket> Shard<S> {
     fn say_goodbye(&mut self, now: Now, slot: u32, over_ms: u64) {
         let retry_after_ms = self.rng.u64(0..=over_ms);
         self.serve(now, slot, |shard| match shard.conns[slot].phase {
-            Phase::Head => shard.refuse(now, slot, &Refusal::unavailable()),
+            Phase::Head | Phase::Body => shard.refuse(now, slot, &Refusal::unavailable()),
             Phase::Live | Phase::Echo => {
                 let reason = format!("{} retry_after_ms={retry_after_ms}", Disconnect::GoingAway.reason());
                 shard.end_with(now, slot, Disconnect::GoingAway, &reason);
             }
-            Phase::Lingering | Phase::Dead => {}
+            Phase::Stream => {
+                put_retry(&mut shard.replies, retry_after_ms);
+                shard.linger(now, slot, Disconnect::GoingAway);
+            }
+            // Its answer says that the connection ends behind it. One that waits for an owner gets it then.
+            Phase::Poll if shard.conns[slot].asked == 0 => shard.answer_poll(now, slot),
+            Phase::Kept => shard.linger(now, slot, Disconnect::GoingAway),
+            Phase::Poll | Phase::Call | Phase::Lingering | Phase::Dead => {}
         });
     }
 }

@@ -6,13 +6,19 @@ use super::conn_table::ConnTable;
 use super::write::write;
 use crate::clock::Now;
 use crate::config::policy::Slow;
+use crate::conn::Phase;
 use crate::conn::socket::Socket;
-use crate::conn::subscriptions::ChannelId;
+use crate::conn::subscriptions::{ChannelId, Subscriptions};
 use crate::dialect::cursor::Cursor;
-use crate::hub::subscribers::{Batch, Delivery};
+use crate::hub::batch::Batch;
+use crate::hub::channels::Channel;
+use crate::hub::subscribers::Delivery;
 use crate::limits::{PASS_BUDGET_WRITES, PASS_FRESH_WRITES};
 use crate::metrics::Counters;
+use crate::proto::frame::payload_of;
+use crate::transport::sse::{self, Kind};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What became of one delivery.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +34,8 @@ enum Outcome {
     Lags,
     /// It was not made: the subscriber gets the rest later on. It has everything up to here.
     Behind(Cursor),
+    /// It is a poll, which is answered with it. The batch begins here for it.
+    Polled(usize),
 }
 
 /// What becomes of those that read too slowly.
@@ -141,21 +149,31 @@ impl<S: Socket> Shard<S> {
                 break;
             };
             walk.writes += 1;
-            let outcome = deliver(&mut self.conns, &mut self.counters, &batch, &delivery, slowness);
+            let outcome = match self.conns[delivery.slot].phase {
+                Phase::Stream => {
+                    let (conns, counters) = (&mut self.conns, &mut self.counters);
+                    deliver_events(conns, counters, channel, id, &batch, &delivery, slowness)
+                }
+                Phase::Poll => put_off(&batch, || Outcome::Polled(delivery.start)),
+                _ => {
+                    let (bytes, start) = (&batch.bytes, delivery.start);
+                    deliver(&mut self.conns, &mut self.counters, &batch, &delivery, bytes, start, slowness)
+                }
+            };
             match outcome {
                 Outcome::Written | Outcome::Ended | Outcome::Missed => continue,
                 Outcome::Queued | Outcome::Failed => {}
                 Outcome::Lags => channel.subscribers.lag(&batch, &delivery),
-                Outcome::Behind(_) => channel.subscribers.pause(delivery.position),
+                Outcome::Behind(_) | Outcome::Polled(_) => channel.subscribers.pause(delivery.position),
             }
             unsettled.push((delivery.slot, outcome));
         }
-        unsettled.into_iter().for_each(|(slot, outcome)| self.settle(now, id, slot, &outcome));
+        unsettled.into_iter().for_each(|(slot, outcome)| self.settle(now, id, slot, &batch, &outcome));
         Some(walk)
     }
 
     /// Does what follows from a delivery, which may change the list that is being walked.
-    fn settle(&mut self, now: Now, channel: ChannelId, slot: u32, outcome: &Outcome) {
+    fn settle(&mut self, now: Now, channel: ChannelId, slot: u32, batch: &Batch, outcome: &Outcome) {
         match outcome {
             Outcome::Written | Outcome::Ended | Outcome::Missed => {}
             Outcome::Queued => {
@@ -166,15 +184,19 @@ impl<S: Socket> Shard<S> {
             Outcome::Failed => self.stream_ended(slot),
             Outcome::Lags => self.begin_to_lag(slot),
             Outcome::Behind(since) => self.fall_behind(slot, channel, *since),
+            Outcome::Polled(start) => self.poll_delivered(now, slot, channel, batch, *start),
         }
     }
 }
 
+/// Delivers a batch as `bytes` from `start` on: frames, or events.
 fn deliver<S: Socket>(
     conns: &mut ConnTable<S>,
     counters: &mut Counters,
     batch: &Batch,
     delivery: &Delivery,
+    bytes: &Arc<[u8]>,
+    start: usize,
     slowness: Slowness,
 ) -> Outcome {
     let conn = &mut conns[delivery.slot];
@@ -185,11 +207,11 @@ fn deliver<S: Socket>(
     if conn.hidden {
         return put_off(batch, || Outcome::Lags);
     }
-    let bytes = &batch.bytes[delivery.start..];
+    let part = &bytes[start..];
     let queued = conn.queued_bytes();
     match slowness.policy {
         Slow::Latest if queued > 0 => return put_off(batch, || Outcome::Lags),
-        Slow::Drop if queued > 0 && queued + bytes.len() > slowness.soft_bytes => {
+        Slow::Drop if queued > 0 && queued + part.len() > slowness.soft_bytes => {
             return put_off(batch, || Outcome::Behind(batch.before(delivery.start)));
         }
         Slow::Disconnect | Slow::Drop | Slow::Latest => {}
@@ -197,22 +219,52 @@ fn deliver<S: Socket>(
     counters.delivered += batch.count_from(delivery.start) as u64;
     let mut written = 0;
     if queued == 0 {
-        match write(&mut conn.socket, bytes) {
+        match write(&mut conn.socket, part) {
             Ok(count) => written = count,
             Err(_) => return Outcome::Failed,
         }
         counters.bytes_sent += written as u64;
-        if written == bytes.len() {
+        if written == part.len() {
             return Outcome::Written;
         }
         counters.short_writes += 1;
     }
-    let (bytes, start) = (batch.bytes.clone(), delivery.start + written);
+    let (bytes, start) = (bytes.clone(), start + written);
     conns.change_queue(delivery.slot, |out, _| match slowness.policy {
         Slow::Disconnect => out.push_shared(bytes, start),
         Slow::Drop | Slow::Latest => out.push_excused(bytes, start),
     });
     Outcome::Queued
+}
+
+/// Delivers a batch to a stream of events. Streams that follow the one channel share the bytes; where there are several, each
+/// event tells where its client stands in all of them.
+fn deliver_events<S: Socket>(
+    conns: &mut ConnTable<S>,
+    counters: &mut Counters,
+    channel: &mut Channel,
+    id: ChannelId,
+    batch: &Batch,
+    delivery: &Delivery,
+    slowness: Slowness,
+) -> Outcome {
+    let subscriptions = &mut conns[delivery.slot].subscriptions;
+    if batch.is_empty() || !matches!(subscriptions, Subscriptions::ManyAt(_)) {
+        let events = channel.subscribers.events(batch);
+        let start = events.start(batch.count_from(delivery.start));
+        return deliver(conns, counters, batch, delivery, &events.bytes, start, slowness);
+    }
+    let mut events = Vec::new();
+    for publication in batch.publications_from(delivery.start) {
+        let (json, cursor) = (payload_of(&publication.frame), publication.cursor());
+        subscriptions.stand(id, cursor);
+        sse::put_event(&mut events, Kind::Notification, json, subscriptions, cursor);
+    }
+    let outcome = deliver(conns, counters, batch, delivery, &events.into(), 0, slowness);
+    if !matches!(outcome, Outcome::Written | Outcome::Queued) {
+        conns[delivery.slot].subscriptions.stand(id, batch.before(delivery.start));
+    }
+    outcome
 }
 
 /// What becomes of a delivery that is not made now. A notice is for now or not at all: nobody keeps it for later.
@@ -223,12 +275,10 @@ fn put_off(batch: &Batch, later: impl FnOnce() -> Outcome) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::Phase;
     use crate::dialect::cursor::Epoch;
     use crate::hub::publication::Publication;
     use crate::hub::subscribers::Subscribers;
     use std::io;
-    use std::sync::Arc;
 
     /// Takes everything.
     #[derive(Default)]
@@ -253,6 +303,16 @@ mod tests {
         }
     }
 
+    fn deliver_frames(
+        conns: &mut ConnTable<Wide>,
+        counters: &mut Counters,
+        batch: &Batch,
+        delivery: &Delivery,
+        slowness: Slowness,
+    ) -> Outcome {
+        deliver(conns, counters, batch, delivery, &batch.bytes, delivery.start, slowness)
+    }
+
     #[test]
     fn a_connection_that_ended_in_this_turn_gets_no_publication_any_more() {
         let mut conns = ConnTable::new();
@@ -273,7 +333,7 @@ mod tests {
             let delivery = subscribers.advance(&batch).unwrap();
             assert_eq!(delivery.slot, slot);
             let mut counters = Counters::default();
-            assert_eq!(deliver(&mut conns, &mut counters, &batch, &delivery, slowness), outcome);
+            assert_eq!(deliver_frames(&mut conns, &mut counters, &batch, &delivery, slowness), outcome);
         }
         assert_eq!(slots.map(|slot| conns[slot].socket.0.is_empty()), [false, true]);
     }
@@ -306,7 +366,8 @@ mod tests {
             let slowness = Slowness { policy, soft_bytes: 10 };
             for expected in [Outcome::Missed, of_slow, Outcome::Written] {
                 let delivery = subscribers.advance(&batch).unwrap();
-                let outcome = deliver(&mut conns, &mut Counters::default(), &batch, &delivery, slowness);
+                let outcome =
+                    deliver_frames(&mut conns, &mut Counters::default(), &batch, &delivery, slowness);
                 assert_eq!(outcome, expected, "{policy}");
             }
         }

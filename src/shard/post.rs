@@ -120,7 +120,10 @@ impl<S: Socket> Shard<S> {
         joined: Joined,
         id: Option<&str>,
     ) {
-        self.serve_if_open(now, conn, |shard| shard.join(conn.slot, subscription, joined, id));
+        self.serve_if_open(now, conn, |shard| {
+            shard.join(now, conn.slot, subscription, joined, id);
+            shard.begin_if_joined(now, conn.slot);
+        });
         // Only now: an answer that does not fit may cut the connection, and the channel must outlive that.
         self.hub.channels.join_ends(subscription.channel);
         // When the connection is gone or follows no more, the owner counts this shard as interested for nobody.
@@ -132,7 +135,10 @@ impl<S: Socket> Shard<S> {
         let token = Token { slot: conn.slot, generation: conn.generation };
         if self.conns.find(token).is_some_and(|conn| conn.phase.is_open()) {
             self.conns[conn.slot].asked -= 1;
-            self.serve(now, conn.slot, work);
+            self.serve(now, conn.slot, |shard| {
+                work(shard);
+                shard.answer_call(now, conn.slot, 0);
+            });
         }
     }
 

@@ -9,7 +9,7 @@ use crate::conn::socket::Socket;
 use crate::conn::{Conn, Phase};
 use crate::dialect::native;
 use crate::disconnect::Disconnect;
-use crate::limits::{LINGER_BYTES_MAX, READ_BUDGET_BYTES};
+use crate::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, READ_BUDGET_BYTES, RECEIVE_BUFFER_BYTES};
 use crate::proto::decoder::{Decoder, Event, Role, Rules};
 use crate::proto::frame::{Opcode, put_frame};
 use std::io;
@@ -44,6 +44,7 @@ impl<S: Socket> Shard<S> {
     }
 
     fn read_loop(&mut self, now: Now, slot: u32, receive: &mut [u8]) -> Stop {
+        self.feed_kept(now, slot);
         let mut budget = READ_BUDGET_BYTES;
         loop {
             let conn = &mut self.conns[slot];
@@ -73,20 +74,52 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn list_again(&mut self, slot: u32) {
+    pub(super) fn list_again(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
         if !std::mem::replace(&mut conn.listed, true) {
             self.again.push_back(Token { slot, generation: conn.generation });
         }
     }
 
-    fn feed(&mut self, now: Now, slot: u32, bytes: &mut [u8]) {
-        match self.conns[slot].phase {
-            Phase::Head => self.feed_head(now, slot, bytes),
-            Phase::Live | Phase::Echo => self.feed_frames(now, slot, bytes),
-            Phase::Lingering => self.discard(slot, bytes.len()),
-            Phase::Dead => {}
+    /// Hands bytes to whatever the connection is in the middle of, which may change on the way.
+    fn feed(&mut self, now: Now, slot: u32, mut bytes: &mut [u8]) {
+        while !bytes.is_empty() {
+            let used = match self.conns[slot].phase {
+                Phase::Head | Phase::Kept => self.feed_head(now, slot, bytes),
+                Phase::Body => self.feed_body(now, slot, bytes),
+                Phase::Live | Phase::Echo => return self.feed_frames(now, slot, bytes),
+                Phase::Poll | Phase::Call => return self.keep_for_later(slot, bytes),
+                Phase::Stream => return self.interrupted(slot),
+                Phase::Lingering => return self.discard(slot, bytes.len()),
+                Phase::Dead => return,
+            };
+            bytes = &mut bytes[used..];
         }
+    }
+
+    /// What came while the last request was being answered is the next one.
+    fn feed_kept(&mut self, now: Now, slot: u32) {
+        let conn = &mut self.conns[slot];
+        if conn.phase == Phase::Kept
+            && let Some(active) = &mut conn.active
+        {
+            let mut bytes = std::mem::take(&mut active.head);
+            self.feed(now, slot, &mut bytes);
+        }
+    }
+
+    /// Keeps a request that comes before the last one is answered, as far as a head may be long.
+    fn keep_for_later(&mut self, slot: u32, bytes: &[u8]) {
+        let head = &mut self.conns[slot].activate().head;
+        head.extend_from_slice(bytes);
+        if head.len() > HEAD_BYTES_MAX + RECEIVE_BUFFER_BYTES {
+            self.die_of(slot, Disconnect::Protocol);
+        }
+    }
+
+    /// Nothing can follow a request whose answer does not end.
+    fn interrupted(&mut self, slot: u32) {
+        self.die_of(slot, Disconnect::Protocol);
     }
 
     /// Decodes and obeys. Runs until the bytes are used up or the connection listens no more.
@@ -97,7 +130,7 @@ impl<S: Socket> Shard<S> {
         let mut decoder = take_decoder(conn);
         let rules = Rules { role: Role::Server, message_bytes_max: self.settings.limits.message_bytes_max };
         let mut at = 0;
-        while self.conns[slot].phase.is_open() {
+        while self.conns[slot].phase.is_websocket() {
             let mut used = 0;
             let decoded = guarded(|| decoder.next(&mut bytes[at..], &mut used, &rules));
             at += used;
@@ -109,7 +142,7 @@ impl<S: Socket> Shard<S> {
             }
         }
         let conn = &mut self.conns[slot];
-        if conn.phase.is_open() && !decoder.is_idle() {
+        if conn.phase.is_websocket() && !decoder.is_idle() {
             conn.activate().decoder = decoder;
         }
     }
@@ -188,7 +221,7 @@ fn take_decoder<S>(conn: &mut Conn<S>) -> Decoder {
 }
 
 /// Runs what only concerns one connection. None when it panicked: that connection ends, and nobody else notices.
-fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 

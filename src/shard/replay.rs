@@ -9,21 +9,20 @@
 use super::Shard;
 use super::conn_table::Token;
 use super::mail::{ConnKey, Mail};
+use super::said::Said;
 use crate::clock::Now;
 use crate::conn::replays::{Replay, Replays, Step};
 use crate::conn::socket::Socket;
 use crate::conn::subscriptions::ChannelId;
 use crate::dialect::cursor::{Cursor, Epoch};
-use crate::dialect::native::{self, Answer};
 use crate::hub::owned::{Gap, Joined, Recovery};
 use crate::limits::REPLAY_BUDGET_PAGES;
-use crate::metrics::Counters;
 
 impl<S: Socket> Shard<S> {
     /// Says behind `subscribed` what became of the client's cursor. The connection is being served.
     pub(super) fn recover(&mut self, slot: u32, channel: ChannelId, head: Cursor, recovery: &Recovery) {
         match recovery.gap {
-            Some(gap) => self.put_gap(channel, head.epoch, gap),
+            Some(gap) => self.put_gap(slot, channel, head.epoch, gap),
             None => self.counters.recovered += 1,
         }
         let Some(subscription) = self.conns[slot].subscriptions.find(channel).filter(|one| !one.is_joining())
@@ -35,7 +34,7 @@ impl<S: Socket> Shard<S> {
         // One publication may be larger than a page. It comes alone, so that it is not held against a slow reader.
         let bytes = recovery.missed.iter().map(|frame| frame.len()).sum::<usize>();
         if self.has_room(slot) && bytes <= self.settings.limits.replay_page_bytes() {
-            self.put_page(recovery);
+            self.put_page(slot, channel, head.epoch, recovery);
             has = recovery.end;
         }
         if has < head.offset {
@@ -122,9 +121,9 @@ impl<S: Socket> Shard<S> {
             return;
         }
         if let Some(gap) = recovery.gap {
-            self.put_gap(channel, head.epoch, gap);
+            self.put_gap(slot, channel, head.epoch, gap);
         }
-        self.put_page(recovery);
+        self.put_page(slot, channel, head.epoch, recovery);
         if recovery.end < head.offset {
             if let Some(replays) = self.conns[slot].active.as_mut().and_then(|active| active.replays.as_mut())
             {
@@ -160,13 +159,22 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Puts a page into what is said next.
-    fn put_page(&mut self, recovery: &Recovery) {
+    fn put_page(&mut self, slot: u32, channel: ChannelId, epoch: Epoch, recovery: &Recovery) {
         self.counters.replayed += recovery.missed.len() as u64;
-        recovery.missed.iter().for_each(|frame| self.replies.extend_from_slice(frame));
+        let before = recovery.end - recovery.missed.len() as u64;
+        let mut said = self.said_to(slot);
+        for (frame, offset) in recovery.missed.iter().zip(before + 1..) {
+            said.put_notification(channel, frame, Cursor { epoch, offset });
+        }
     }
 
-    fn put_gap(&mut self, channel: ChannelId, epoch: Epoch, gap: Gap) {
-        put_gap(&mut self.replies, &mut self.counters, &self.hub.channels.channel(channel).name, epoch, gap);
+    fn put_gap(&mut self, slot: u32, channel: ChannelId, epoch: Epoch, gap: Gap) {
+        let name = self.hub.channels.channel(channel).name.clone();
+        self.said_to(slot).put_gap(channel, &name, epoch, gap);
+    }
+
+    fn said_to(&mut self, slot: u32) -> Said<'_, S> {
+        Said { replies: &mut self.replies, counters: &mut self.counters, conn: &mut self.conns[slot] }
     }
 
     /// What an open connection still has to get.
@@ -174,14 +182,4 @@ impl<S: Socket> Shard<S> {
         let conn = self.conns.find_mut(token).filter(|conn| conn.phase.is_open())?;
         conn.active.as_mut()?.replays.as_deref_mut()
     }
-}
-
-/// Says that publications of a channel are lost to a client, and counts it.
-pub(super) fn put_gap(out: &mut Vec<u8>, counters: &mut Counters, channel: &str, epoch: Epoch, gap: Gap) {
-    let Gap { from, to } = gap;
-    counters.gaps += 1;
-    // Of an epoch in which nothing was published everything is lost: from 1 to 0.
-    counters.gap_publications += to + 1 - from;
-    let cursor = Cursor { epoch, offset: to };
-    native::put_answer(out, &Answer::Gap { channel, from, to, cursor }, None);
 }

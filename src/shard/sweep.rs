@@ -6,7 +6,7 @@ use crate::clock::{Now, TICK_MS};
 use crate::conn::socket::Socket;
 use crate::conn::{Conn, Phase};
 use crate::disconnect::{Bound, Disconnect};
-use crate::limits::{Limits, SWEEP_BUDGET};
+use crate::limits::{HEARTBEAT_MS, KEEP_ALIVE_MS, Limits, SWEEP_BUDGET};
 use crate::proto::frame::{Opcode, put_frame};
 use crate::proto::http::Refusal;
 
@@ -23,6 +23,8 @@ pub(super) struct Hand {
     /// Between two rounds.
     resting: bool,
     ping: PingCycle,
+    /// The same for comments on streams of events, which nobody answers.
+    heartbeat: PingCycle,
 }
 
 /// When who is pinged. Every slot has a moment of its own in a cycle that repeats for ever, and a connection is pinged at the
@@ -74,6 +76,11 @@ impl Hand {
             due_ms: u64::MAX,
             resting: true,
             ping: PingCycle::new(limits, offset),
+            heartbeat: PingCycle {
+                silence_ms: HEARTBEAT_SILENCE_MS,
+                cycle_ms: HEARTBEAT_MS - HEARTBEAT_SILENCE_MS,
+                offset,
+            },
         }
     }
 
@@ -85,6 +92,11 @@ impl Hand {
     /// Announces a connection that was just heard of for the first time.
     pub(super) fn expect_ping(&mut self, slot: u32, now: Now) {
         self.expect(self.ping.due_ms(slot, now.mono_ms));
+    }
+
+    /// Announces a stream of events that has just begun.
+    pub(super) fn expect_heartbeat(&mut self, slot: u32, now: Now) {
+        self.expect(self.heartbeat.due_ms(slot, now.mono_ms));
     }
 
     /// Nothing is due.
@@ -200,6 +212,21 @@ impl<S: Socket> Shard<S> {
                 }
                 since_ms + idle_timeout_ms
             }
+            Phase::Stream => self.visit_stream(now, slot, since_ms),
+            Phase::Poll if since_ms <= now.mono_ms => self.poll_is_due(now, slot),
+            Phase::Poll => since_ms,
+            Phase::Body if elapsed_ms >= handshake_timeout_ms => {
+                let timeout = Disconnect::HandshakeTimeout;
+                self.serve(now, slot, |shard| shard.refuse_as(now, slot, &too_slow(), timeout));
+                now.mono_ms + close_timeout_ms
+            }
+            Phase::Body => since_ms + handshake_timeout_ms,
+            Phase::Call => u64::MAX,
+            Phase::Kept if elapsed_ms >= KEEP_ALIVE_MS => {
+                self.serve(now, slot, |shard| shard.linger(now, slot, Disconnect::Answered));
+                now.mono_ms + close_timeout_ms
+            }
+            Phase::Kept => since_ms + KEEP_ALIVE_MS,
             Phase::Lingering if elapsed_ms >= close_timeout_ms => {
                 self.die(slot);
                 u64::MAX
@@ -207,6 +234,18 @@ impl<S: Socket> Shard<S> {
             Phase::Lingering => since_ms + close_timeout_ms,
             Phase::Dead => u64::MAX,
         }
+    }
+
+    fn visit_stream(&mut self, now: Now, slot: u32, since_ms: u64) -> u64 {
+        if let Some(due_ms) = self.visit_slow(now, slot) {
+            return due_ms;
+        }
+        let due_ms = self.hand.heartbeat.due_ms(slot, since_ms);
+        if due_ms > now.mono_ms {
+            return due_ms;
+        }
+        self.send_heartbeat(now, slot);
+        self.hand.heartbeat.due_ms(slot, now.mono_ms)
     }
 
     /// Holds a queue to its soft bound. None when it keeps it.
@@ -229,9 +268,11 @@ impl<S: Socket> Shard<S> {
 }
 
 fn too_slow() -> Refusal {
-    Refusal::new(408, "timeout", "the request head did not arrive in time")
+    Refusal::new(408, "timeout", "the request did not arrive in time")
 }
 
+/// A comment does not follow the opening of a stream, or another comment, sooner than this.
+const HEARTBEAT_SILENCE_MS: u64 = 1_000;
 /// The golden ratio's fraction of 2³².
 const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 /// Slots that the hand looks at in one step at least.

@@ -151,10 +151,14 @@ impl<S: Socket> Shard<S> {
     /// The stream is over, by their FIN or by an error.
     pub(super) fn stream_ended(&mut self, slot: u32) {
         match self.conns[slot].phase {
-            Phase::Head | Phase::Live | Phase::Echo => {
-                self.counters.disconnects[Disconnect::PeerGone.index()] += 1;
-                self.die(slot);
-            }
+            Phase::Kept => self.die_of(slot, Disconnect::Answered),
+            Phase::Head
+            | Phase::Live
+            | Phase::Echo
+            | Phase::Stream
+            | Phase::Poll
+            | Phase::Body
+            | Phase::Call => self.die_of(slot, Disconnect::PeerGone),
             Phase::Lingering => self.die(slot),
             Phase::Dead => {}
         }
