@@ -128,8 +128,8 @@ pub struct Conn<S> {
     pub phase: Phase,
     /// A ping was sent since the last byte came.
     pub pinged: bool,
-    /// What is said to it waits for the owners it asked during the handshake, so that 101 and their answers are one write; or
-    /// it is a stream or a poll that waits for them to begin.
+    /// What is said to it waits for the owners it asked during the handshake, so that 101, or the head of a stream,
+    /// and their answers are one write.
     pub corked: bool,
     /// It stands on the ready-again list.
     pub listed: bool,

@@ -68,7 +68,6 @@ impl<S: Socket> Shard<S> {
 
     /// Follows the channels of a request without a WebSocket, each from its place on. The connection is being served.
     pub(super) fn follow_all(&mut self, now: Now, slot: u32, wanted: Vec<Wanted>) {
-        self.conns[slot].corked = true;
         let mut joins = Vec::with_capacity(wanted.len());
         for (name, since) in wanted {
             let subscription = self.begin_join(&name);
@@ -81,12 +80,12 @@ impl<S: Socket> Shard<S> {
         self.begin_if_joined(now, slot);
     }
 
-    /// What waits for the answers of all owners begins.
+    /// What waits for the answers of all owners begins with the last one.
     pub(super) fn begin_if_joined(&mut self, now: Now, slot: u32) {
         let conn = &self.conns[slot];
         match conn.phase {
-            Phase::Stream if conn.corked && conn.asked == 0 => self.stream_begun(slot),
-            Phase::Poll if conn.corked && conn.asked == 0 => self.poll_begun(now, slot),
+            Phase::Stream if conn.asked == 0 => self.stream_begun(slot),
+            Phase::Poll if conn.asked == 0 => self.poll_begun(now, slot),
             _ => {}
         }
     }

@@ -117,21 +117,22 @@ impl<S: Socket> Shard<S> {
         body: &[u8],
         headers: &[(&'static str, String)],
     ) {
-        let keep_alive = self.keeps(slot);
+        let keep_alive = self.decide_keeping(slot);
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         put_answer(&mut self.replies, &Answer { status, content_type, body, keep_alive, headers: &headers });
     }
 
-    /// Whether a connection is kept behind its answer.
-    fn keeps(&self, slot: u32) -> bool {
-        let conn = &self.conns[slot];
+    /// Decides whether a connection is kept behind the answer that comes next.
+    fn decide_keeping(&mut self, slot: u32) -> bool {
+        let conn = &mut self.conns[slot];
         let waiting = conn.queued_bytes() + self.replies.len();
-        conn.keep_alive && self.drain.is_none() && waiting <= PIPELINED_BYTES_MAX
+        conn.keep_alive &= self.drain.is_none() && waiting <= PIPELINED_BYTES_MAX;
+        conn.keep_alive
     }
 
     /// A request was answered: the connection is kept for the next one, or ends.
     pub(super) fn answered(&mut self, now: Now, slot: u32) {
-        if !self.keeps(slot) {
+        if !self.conns[slot].keep_alive {
             return self.linger(now, slot, Disconnect::Answered);
         }
         self.leave_all(now, slot);

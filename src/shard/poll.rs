@@ -88,10 +88,9 @@ impl<S: Socket> Shard<S> {
 
     /// All owners have answered.
     pub(super) fn poll_begun(&mut self, now: Now, slot: u32) {
-        let conn = &mut self.conns[slot];
-        conn.corked = false;
+        let conn = &self.conns[slot];
         let found = conn.active.as_ref().is_some_and(|active| !active.gathered.is_empty());
-        if found || conn.since.start_ms() <= now.mono_ms {
+        if found || conn.since.start_ms() <= now.mono_ms || self.drain.is_some() {
             self.answer_poll(now, slot);
         }
     }
@@ -116,7 +115,8 @@ impl<S: Socket> Shard<S> {
         }
         let conn = &mut self.conns[slot];
         conn.subscriptions.stand(channel, stands);
-        if !conn.corked {
+        // Else there may be more when the other owners have answered.
+        if conn.asked == 0 {
             self.serve(now, slot, |shard| shard.answer_poll(now, slot));
         }
     }

@@ -31,7 +31,8 @@ impl<S: Socket> Shard<S> {
         put_stream_head(&mut self.replies, CONTENT_TYPE, &headers);
         self.counters.streams += 1;
         self.enter(slot, Phase::Stream);
-        self.conns[slot].since = now.tick();
+        let conn = &mut self.conns[slot];
+        (conn.since, conn.corked) = (now.tick(), true);
         self.hand.expect_heartbeat(slot, now);
         self.follow_all(now, slot, wanted);
         Ok(())
