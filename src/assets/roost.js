@@ -1,0 +1,987 @@
+/*
+ * roost.js: the client of roost for browsers and Node.js (20 and later), as it is served at /roost.js. There is no build step.
+ *
+ *     const r = new Roost('wss://host/live');
+ *     r.subscribe('notifications', (m) => console.log(m.data, m.offset));
+ *     r.on('gap', (gap) => reload(gap.channel));   // from gap.from to gap.to is lost: fetch the state anew
+ *
+ * What it promises: over all its connections and transports, each notification of a channel comes once and in order, or a `gap`
+ * says which are lost. The cursor of each channel, EPOCH-OFFSET, is all that it takes; no node need have seen this client before.
+ *
+ * What it does on its own, and why:
+ *
+ * - WebSocket, then SSE, then long-poll. A way that does not come up, says nothing, or is cut within seconds again and again is
+ *   left for the next one. What worked is remembered for half an hour, so that the next page need not find out. Meanwhile
+ *   the better ways are tried beside the one that delivers, and it moves up by cursor when one has held for some seconds.
+ * - SSE by `fetch` and not by EventSource: that one hides comments, so a dead line looks like a quiet one; it hides status and
+ *   Retry-After; it cannot send Authorization, and a token in a URL ends in somebody's log; and Node 20 has none.
+ * - Sign of life after a silence, as JSON: browsers cannot send ping frames, nor see those of the server.
+ * - A page hidden for 30 s closes its connection, and is back with what it missed as soon as somebody looks. A connection wakes the
+ *   radio of a phone every 25 s for nobody, and phones freeze hidden pages anyway. Nothing is lost that the server's history
+ *   holds; what is not held is told by `gap`. Where a hidden page must go on (a count in its title), set `hidden: 'quiet'`: the
+ *   latest of each channel once a second, with gaps for what was overtaken; or `'stay'`: as if somebody looked.
+ * - Backoff with full jitter, at least as long as the server asks for, so that a million clients do not come back in one moment.
+ *
+ * It knows nothing of the page's own data: `data` is what JSON.parse makes of what was published.
+ */
+var Roost = (() => {
+  'use strict';
+
+  /** What the server allows (PROTOCOL §6). */
+  const CHANNELS_MAX = 128;
+  const CHANNEL_NAME = /^[\w\-=@,.;:/]{1,164}$/;
+  /** Subscriptions sent in one second; the server takes 50 messages a second, and 100 at once. */
+  const SUBSCRIBE_BURST = 48;
+  /** Characters of channels in a handshake. Request heads over 8 KiB are refused, by some proxies sooner. */
+  const QUERY_MAX = 3_000;
+
+  /** How long one waits for a first sign of life, a pong, or an answer, unless the option `timeout` says otherwise. */
+  const TIMEOUT_MS = 8_000;
+  /** A connection that has lived this long was a good one. */
+  const STABLE_MS = 30_000;
+  /** Early deaths in a row that make a way a bad one if it has worked before. If it never has, the first is enough. */
+  const STRIKES = 3;
+  /** When the better ways are tried first. Each time without success makes it three times as long. */
+  const PROBE_MS = 5_000;
+  const PROBE_MAX_MS = 900_000;
+  const REMEMBER_MS = 1_800_000;
+  const BACKOFF_MS = 1_000;
+  const BACKOFF_MAX_MS = 30_000;
+  const POLL_WAIT_SECONDS = 25;
+  /** A poll that holds nothing back for this long would be asked again and again. */
+  const POLL_PAUSE_MS = 1_000;
+  /** Comments of the server come every 15 s. */
+  const SSE_SILENCE_MS = 40_000;
+  const TICK_MS = 5_000;
+  /** A timer as late as this has slept, and the machine with it. */
+  const SLEPT_MS = 20_000;
+  /** The most that setTimeout can hold. */
+  const TIMER_MAX_MS = 2 ** 31 - 1;
+
+  /** Codes after which the server does not want this client back (src/disconnect.rs). */
+  const FINAL = [1002, 1003, 1007, 1009, 4005, 4006];
+  const UNAUTHORIZED = [401, 4001, 4002];
+  /** Refusals of a subscription that pass by themselves. */
+  const PASSING = ['rate_limited', 'overloaded', 'unavailable'];
+
+  class Roost {
+    #options;
+    /** The transports in question, best first; `#rank` counts in it. */
+    #kinds;
+    #channels = new Map();
+    #handlers = new Map();
+    /** Promises that wait for an answer, by the id of the message. */
+    #requests = new Map();
+    #timers = new Map();
+    /** What links know of their client. */
+    #host;
+    #token;
+    #tokenIsOld = true;
+    #lastId = 0;
+
+    /** The one connection that delivers, or is about to. */
+    #link = null;
+    /** A better one beside it, on trial: nothing that it brings is delivered. */
+    #trial = null;
+    /** Counts connections, so that a token that comes late finds out that nobody waits for it any more. */
+    #turn = 0;
+    #rank = 0;
+    #strikes = 0;
+    #attempts = 0;
+    #probeMs = PROBE_MS;
+    /** The transports that have worked. */
+    #proven = new Set();
+
+    /** The page wants a connection. */
+    #open = false;
+    /** Nobody looks at the page, and there is none. */
+    #asleep = false;
+    #connected = false;
+    #transport = null;
+    /** Undoes what `#watchPage` did. */
+    #unwatch = [];
+
+    constructor(url, options = {}) {
+      this.#options = { hidden: 'close', hiddenAfter: 30_000, random: Math.random, ...options };
+      const WebSocket = options.WebSocket ?? globalThis.WebSocket;
+      const fetch = options.fetch ?? globalThis.fetch?.bind(globalThis);
+      const able = { websocket: WebSocket, sse: fetch, poll: fetch };
+      this.#kinds = (options.transports ?? Object.keys(LINKS)).filter((kind) => able[kind]);
+      if (!this.#kinds.length) throw new TypeError('Roost: there is no transport; give options.WebSocket');
+      this.#host = {
+        WebSocket,
+        fetch,
+        url: new URL(url, globalThis.location?.href),
+        timeoutMs: options.timeout ?? TIMEOUT_MS,
+        /** Halved by each early death: which part of the usual silence this network seems to bear. */
+        pace: 1,
+        channels: () => [...this.#channels.values()],
+        token: () => this.#token,
+        nextId: () => ++this.#lastId,
+        up: (link) => this.#up(link),
+        down: (link, end) => this.#down(link, end),
+        hear: (link, message) => this.#hear(link, message),
+        begin: (link, channel, cursor, recovered) => this.#begin(link, channel, cursor, recovered),
+        refuse: (channel, error) => this.#refuse(channel, error),
+        refresh: (expiresMs) => this.#refreshIn(expiresMs),
+      };
+      this.#recall();
+      this.open();
+    }
+
+    // ---- what the page calls ----
+
+    subscribe(name, listener, { since } = {}) {
+      const leave = () => this.unsubscribe(name, listener);
+      if (!this.#channels.has(name)) {
+        const error = this.#cannotFollow(name);
+        if (error) {
+          this.#emit('error', error);
+          return leave;
+        }
+        this.#channels.set(name, new Channel(name, since));
+        this.#update();
+      }
+      this.#channels.get(name).listeners.add(listener);
+      return leave;
+    }
+
+    unsubscribe(name, listener) {
+      const channel = this.#channels.get(name);
+      channel?.listeners.delete(listener);
+      if (!channel || (listener && channel.listeners.size)) return;
+      this.#channels.delete(name);
+      this.#update();
+    }
+
+    publish(channel, data) {
+      return this.#ask({ type: 'publish', channel, data });
+    }
+
+    presence(channel) {
+      return this.#ask({ type: 'presence', channel });
+    }
+
+    on(event, handler) {
+      if (!this.#handlers.has(event)) this.#handlers.set(event, new Set());
+      this.#handlers.get(event).add(handler);
+      return this;
+    }
+
+    off(event, handler) {
+      this.#handlers.get(event)?.delete(handler);
+      return this;
+    }
+
+    get transport() {
+      return this.#connected ? this.#transport : null;
+    }
+
+    cursor(name) {
+      return this.#channels.get(name)?.cursor;
+    }
+
+    open() {
+      if (this.#open) return;
+      this.#open = this.#tokenIsOld = true;
+      this.#asleep = false;
+      this.#attempts = 0;
+      this.#watchPage();
+      // In a moment: what the page subscribes to in the same breath goes with the handshake.
+      queueMicrotask(() => this.#connect());
+    }
+
+    close() {
+      this.#stop({ code: 1000, reason: 'closed' });
+    }
+
+    // ---- connecting, and coming back ----
+
+    async #connect() {
+      if (!this.#open || this.#asleep || this.#link) return;
+      this.#clear('connect');
+      const turn = ++this.#turn;
+      const hasToken = await this.#freshToken();
+      if (turn !== this.#turn) return;
+      if (hasToken) this.#link = this.#make(this.#rank);
+      else this.#comeBack();
+    }
+
+    #make(rank, onTrial = false) {
+      const link = new LINKS[this.#kinds[rank]](this.#host, rank, onTrial);
+      link.open();
+      return link;
+    }
+
+    /** A link works. */
+    #up(link) {
+      if (link === this.#trial) {
+        this.#after('trial', this.#host.timeoutMs + 2_000, () => this.#promote(link));
+      } else if (link === this.#link) {
+        this.#after('stable', STABLE_MS, () => this.#settle(link));
+        if (link.rank) this.#after('probe', this.#probeMs, () => this.#probe(0));
+        if (this.#isQuiet()) link.say?.({ type: 'visibility', state: 'hidden' });
+        this.#announce(this.#kinds[link.rank]);
+        for (const request of this.#requests.values()) this.#send(request);
+      }
+    }
+
+    #announce(kind) {
+      const opens = !this.#connected;
+      const moves = this.#transport !== kind;
+      this.#connected = true;
+      this.#transport = kind;
+      if (moves) this.#emit('transport', kind);
+      if (opens) this.#emit('open', { transport: kind });
+    }
+
+    /** A link has ended by itself: `end` is its code and reason, who is to blame, and how long to stay away. */
+    #down(link, end) {
+      if (link === this.#trial) return this.#probe(link.rank + 1);
+      if (link !== this.#link) return;
+      this.#judge(link, end);
+      if (end.error) this.#emit('error', end.error);
+      const unauthorized = UNAUTHORIZED.includes(end.code);
+      this.#tokenIsOld ||= unauthorized;
+      if (FINAL.includes(end.code) || (unauthorized && typeof this.#options.token !== 'function')) {
+        this.#stop(end);
+      } else {
+        this.#drop(end);
+        this.#comeBack(end.retryMs);
+      }
+    }
+
+    /** Ends whatever connection or attempt there is. */
+    #drop({ code, reason }, final = false) {
+      const had = this.#link || final;
+      this.#turn++;
+      this.#link?.end();
+      this.#trial?.end();
+      this.#link = this.#trial = null;
+      this.#connected = false;
+      ['connect', 'stable', 'trial', 'probe', 'refresh', 'update'].forEach((name) => this.#clear(name));
+      for (const [id, { sent }] of this.#requests) {
+        if (sent === 'link') this.#answer(id, failure('outcome_unknown', 'the connection was lost before the answer'));
+      }
+      if (had) this.#emit('close', { code, reason, final });
+    }
+
+    /** Ends it for good. */
+    #stop(end) {
+      if (!this.#open) return;
+      this.#open = false;
+      this.#unwatch.splice(0).forEach((undo) => undo());
+      [...this.#timers.keys()].forEach((name) => this.#clear(name));
+      for (const id of this.#requests.keys()) this.#answer(id, failure('closed', 'the client is closed'));
+      this.#drop(end, true);
+    }
+
+    /**
+     * Tries again after a random time (full jitter) on top of what the server asked for. Without a network it waits for
+     * `online`, and tries seldom in case the browser is wrong.
+     */
+    #comeBack(leastMs = 0) {
+      const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#attempts);
+      if (isOffline()) leastMs = Math.max(leastMs, BACKOFF_MAX_MS);
+      else this.#attempts++;
+      this.#after('connect', leastMs + this.#options.random() * ceilingMs, () => this.#connect());
+    }
+
+    /** The network is another one, or time has leapt: whatever there is will be dead, so begin anew at once. */
+    #restart(reason) {
+      this.#attempts = this.#strikes = 0;
+      this.#drop({ code: 0, reason });
+      this.#connect();
+    }
+
+    // ---- choosing the transport ----
+
+    /** Takes an early death as a strike, if the way is to blame for it, and leaves the way after enough of them. */
+    #judge(link, { blame }) {
+      if (!blame || link.settled || isOffline()) return;
+      const known = link.isUp || this.#proven.has(this.#kinds[link.rank]);
+      if (link.isUp) this.#host.pace = Math.max(this.#host.pace / 2, 1 / 8);
+      if (++this.#strikes < (known ? STRIKES : 1)) return;
+      this.#strikes = 0;
+      this.#rank = (this.#rank + 1) % this.#kinds.length;
+    }
+
+    /** A link has lived long enough. */
+    #settle(link) {
+      link.settled = true;
+      this.#attempts = this.#strikes = 0;
+      this.#proven.add(this.#kinds[link.rank]);
+      if (!link.rank) this.#probeMs = PROBE_MS;
+      remember(this.#host.url, link.rank && { kind: this.#kinds[link.rank], probeMs: this.#probeMs });
+    }
+
+    /** Puts the ways from `rank` on that are better than the present one on trial, best first. */
+    #probe(rank) {
+      this.#clear('trial');
+      if (rank < this.#rank) {
+        this.#trial = this.#make(rank, true);
+      } else {
+        this.#trial = null;
+        this.#probeLater();
+        this.#after('probe', this.#probeMs, () => this.#probe(0));
+      }
+    }
+
+    #probeLater() {
+      this.#probeMs = Math.min(this.#probeMs * 3, PROBE_MAX_MS);
+    }
+
+    /** The link on trial takes over from the cursors that the old one has reached, so that nothing is lost or comes twice. */
+    #promote(link) {
+      this.#link.end();
+      this.#clear('probe');
+      this.#trial = null;
+      this.#link = link;
+      this.#rank = link.rank;
+      this.#strikes = 0;
+      this.#probeLater();
+      link.onTrial = false;
+      link.update();
+      this.#up(link);
+    }
+
+    #recall() {
+      const { kind, probeMs } = recall(this.#host.url);
+      const rank = this.#kinds.indexOf(kind);
+      if (rank < 1) return;
+      this.#rank = rank;
+      this.#probeMs = probeMs;
+      this.#proven.add(kind);
+    }
+
+    // ---- hearing ----
+
+    #hear(link, message) {
+      const { type, id } = message;
+      if (type === 'notification' || type === 'gap') {
+        const channel = this.#channels.get(message.channel);
+        if (link === this.#link && link.live.has(channel)) this.#deliver(channel, channel.take(message));
+      } else if (this.#requests.has(id)) {
+        this.#answer(id, message);
+      } else if (type === 'error') {
+        this.#emit('error', failure(message.code, message.message));
+      } else if (type === 'presence') {
+        this.#emit('presence', message);
+      }
+    }
+
+    #begin(link, channel, cursor, recovered) {
+      if (link === this.#link) this.#deliver(channel, channel.begin(cursor, recovered));
+    }
+
+    #deliver(channel, messages) {
+      for (const message of messages) {
+        if (message.type === 'gap') this.#emit('gap', message);
+        else channel.listeners.forEach((listener) => call(listener, message));
+      }
+    }
+
+    // ---- channels ----
+
+    #cannotFollow(name) {
+      if (!CHANNEL_NAME.test(name)) return failure('bad_channel', `this is no name of a channel: ${name}`, name);
+      if (this.#channels.size < CHANNELS_MAX) return null;
+      return failure('too_many_channels', `a client follows ${CHANNELS_MAX} channels at most`, name);
+    }
+
+    /** The server does not let this client follow the channel, for now or for good. */
+    #refuse(channel, { code, message }) {
+      if (PASSING.includes(code)) {
+        this.#after('update', 1_000 + this.#options.random() * 2_000, () => this.#link?.update());
+        return;
+      }
+      if (this.#channels.get(channel.name) === channel) this.#channels.delete(channel.name);
+      this.#emit('error', failure(code, message, channel.name));
+    }
+
+    /** Tells the link that the channels are others, once for all that the page does in one breath. */
+    #update() {
+      this.#after('update', 0, () => this.#link?.update());
+    }
+
+    // ---- requests ----
+
+    #ask(message) {
+      return new Promise((resolve, reject) => {
+        if (!this.#open) return reject(failure('closed', 'the client is closed'));
+        const id = ++this.#lastId;
+        const { timeoutMs } = this.#host;
+        const late = () => this.#answer(id, failure('timeout', `no answer within ${timeoutMs} ms`));
+        const request = { message: { ...message, id }, resolve, reject, timer: setTimeout(late, timeoutMs) };
+        this.#requests.set(id, request);
+        if (this.#connected) this.#send(request);
+      });
+    }
+
+    /** Sends a request, unless it was sent before: nothing is published twice. */
+    async #send(request) {
+      if (request.sent) return;
+      if (this.#link.say) {
+        request.sent = 'link';
+        return this.#link.say(request.message);
+      }
+      request.sent = 'post';
+      const { id } = request.message;
+      try {
+        const response = await ask(this.#host, 'poll', { body: JSON.stringify(request.message) });
+        this.#answer(id, await response.json());
+      } catch (error) {
+        this.#answer(id, error.code ? error : failure('outcome_unknown', error.message));
+      }
+    }
+
+    #answer(id, answer) {
+      const request = this.#requests.get(id);
+      if (!request) return;
+      this.#requests.delete(id);
+      clearTimeout(request.timer);
+      if (answer instanceof Error) request.reject(answer);
+      else if (answer.type === 'error') request.reject(failure(answer.code, answer.message, request.message.channel));
+      else request.resolve(answer);
+    }
+
+    // ---- the token ----
+
+    /** Sees to it that the token is good, and says whether it is. */
+    async #freshToken() {
+      if (!this.#tokenIsOld) return true;
+      try {
+        const { token } = this.#options;
+        this.#token = typeof token === 'function' ? await token() : token;
+        this.#tokenIsOld = false;
+      } catch (error) {
+        this.#emit('error', failure('token', `the token callback failed: ${error?.message ?? error}`));
+      }
+      return !this.#tokenIsOld;
+    }
+
+    /** Hands in the next token shortly before this one expires, on the connection as it is. */
+    #refreshIn(expiresMs) {
+      if (!expiresMs || typeof this.#options.token !== 'function') return;
+      this.#after('refresh', Math.max(expiresMs - 30_000, expiresMs / 2), async () => {
+        const link = this.#link;
+        this.#tokenIsOld = true;
+        if ((await this.#freshToken()) && link === this.#link) link.authenticate();
+      });
+    }
+
+    // ---- page and machine ----
+
+    #watchPage() {
+      const { document } = globalThis;
+      const on = (target, event, handler) => {
+        if (!target?.addEventListener) return;
+        target.addEventListener(event, handler);
+        this.#unwatch.push(() => target.removeEventListener(event, handler));
+      };
+      const look = () => this.#look(!document?.hidden);
+      on(document, 'visibilitychange', look);
+      on(document, 'resume', look);
+      on(globalThis, 'pageshow', look);
+      on(globalThis, 'pagehide', () => this.#sleep('pagehide'));
+      on(globalThis, 'offline', () => this.#link?.check?.());
+      on(globalThis, 'online', () => this.#online());
+      look();
+      this.#tick();
+    }
+
+    #look(visible) {
+      this.#clear('hidden');
+      if (!visible) {
+        this.#after('hidden', this.#options.hiddenAfter, () => this.#hide());
+      } else if (this.#asleep) {
+        this.#asleep = false;
+        this.#attempts = 0;
+        this.#connect();
+      } else if (this.#options.hidden === 'quiet' && this.#connected) {
+        this.#link.say?.({ type: 'visibility', state: 'visible' });
+      }
+    }
+
+    #isQuiet() {
+      return this.#options.hidden === 'quiet' && globalThis.document?.hidden;
+    }
+
+    /** The page has been hidden for long enough. Only a WebSocket can be quiet. */
+    #hide() {
+      if (this.#options.hidden === 'stay') return;
+      if (!this.#isQuiet() || !this.#link?.say) this.#sleep('hidden');
+      else if (this.#connected) this.#link.say({ type: 'visibility', state: 'hidden' });
+    }
+
+    /** No connection until somebody looks. */
+    #sleep(reason) {
+      this.#asleep = true;
+      this.#drop({ code: 0, reason });
+    }
+
+    #online() {
+      this.#host.pace = 1;
+      if (!this.#asleep) this.#restart('online');
+    }
+
+    /** Looks for a leap in time: what was connected before a laptop slept is dead. Timers of hidden pages are late anyway. */
+    #tick() {
+      const due = Date.now() + TICK_MS;
+      this.#after('tick', TICK_MS, () => {
+        this.#tick();
+        const slept = Date.now() - due > SLEPT_MS && !globalThis.document?.hidden;
+        if (slept && !this.#asleep) this.#restart('resumed');
+      });
+    }
+
+    // ---- small things ----
+
+    #after(name, ms, action) {
+      this.#clear(name);
+      const run = () => {
+        this.#timers.delete(name);
+        action();
+      };
+      this.#timers.set(name, setTimeout(run, Math.min(ms, TIMER_MAX_MS)));
+    }
+
+    #clear(name) {
+      clearTimeout(this.#timers.get(name));
+      this.#timers.delete(name);
+    }
+
+    #emit(event, value) {
+      this.#handlers.get(event)?.forEach((handler) => call(handler, value));
+    }
+  }
+
+  /** A channel that the page follows, and the place that it has reached. Knows no connection. */
+  class Channel {
+    listeners = new Set();
+    epoch = '';
+    offset = 0;
+    /** Asked for with its cursor, and nothing of it has come since. */
+    fresh = false;
+
+    constructor(name, since) {
+      this.name = name;
+      if (since) this.#move(since);
+    }
+
+    get cursor() {
+      return this.epoch ? `${this.epoch}-${this.offset}` : undefined;
+    }
+
+    #move(cursor) {
+      [this.epoch, this.offset] = parse(cursor);
+    }
+
+    /** The server's head: the place to begin from, unless there is one. `recovered: false` may end the numbering of ours. */
+    begin(cursor, recovered) {
+      if (!this.epoch) {
+        if (cursor) this.#move(cursor);
+        return [];
+      }
+      const [epoch, offset] = parse(cursor);
+      const lost = recovered === false && (epoch !== this.epoch || offset < this.offset);
+      return lost ? this.#skip({ type: 'gap', channel: this.name, from: 1, to: offset, cursor }) : [];
+    }
+
+    /** What is to be handed over for a notification or a gap: nothing if it is known, a gap before it if there is a hole. */
+    take(message) {
+      const fresh = this.fresh;
+      this.fresh = false;
+      if (message.type === 'gap') return this.#takeGap(message, fresh);
+      const { offset } = message;
+      if (offset <= this.offset) return [];
+      const last = offset - 1;
+      const hole = { type: 'gap', channel: this.name, from: this.offset + 1, to: last, cursor: `${this.epoch}-${last}` };
+      const before = last > this.offset ? this.#skip(hole) : [];
+      this.offset = offset;
+      return [...before, message];
+    }
+
+    /** Only a gap leads to another epoch. One within ours leads back only as the answer to a cursor that the server never gave. */
+    #takeGap(gap, fresh) {
+      const [epoch, offset] = parse(gap.cursor);
+      if (epoch !== this.epoch || (fresh && gap.from === 1 && offset < this.offset)) return this.#skip(gap);
+      if (offset <= this.offset) return [];
+      return this.#skip({ ...gap, from: Math.max(gap.from, this.offset + 1) });
+    }
+
+    #skip(gap) {
+      this.#move(gap.cursor);
+      return [gap];
+    }
+  }
+
+  /** One connection by one way. Tells its host what it hears, that it is up, and, once, that it is down. */
+  class Link {
+    /** The channels that it brings. */
+    live = new Set();
+    isUp = false;
+    settled = false;
+    #timer;
+    #over = false;
+
+    constructor(host, rank, onTrial) {
+      this.host = host;
+      this.rank = rank;
+      this.onTrial = onTrial;
+    }
+
+    /** The one thing that it waits for. */
+    watch(ms, action) {
+      clearTimeout(this.#timer);
+      if (!this.#over) this.#timer = setTimeout(action, ms);
+    }
+
+    watchSilence(ms) {
+      this.watch(ms, () => this.fall({ code: 0, reason: 'silent', blame: true }));
+    }
+
+    rise() {
+      if (this.isUp || this.#over) return;
+      this.isUp = true;
+      this.host.up(this);
+    }
+
+    fall(end) {
+      if (this.#over) return;
+      this.end();
+      this.host.down(this, end);
+    }
+
+    /** Ends without a word to the host. */
+    end() {
+      this.#over = true;
+      clearTimeout(this.#timer);
+      this.shut();
+    }
+  }
+
+  class Socket extends Link {
+    #ws;
+    #pingMs;
+    #waits = false;
+    /** Channels asked for, with the id of the message; those of the handshake have none. */
+    #asked = new Map();
+    #nextBurst;
+    #authId;
+
+    open() {
+      const { WebSocket, timeoutMs } = this.host;
+      try {
+        this.#ws = new WebSocket(this.#address(), 'roost.v1');
+      } catch (error) {
+        // A page of https may not open ws://, for one. Later, because the host does not know this link yet.
+        return this.watch(0, () => this.fall({ code: 0, reason: error.message, blame: true }));
+      }
+      this.#ws.onmessage = ({ data }) => this.#hear(data);
+      this.#ws.onerror = () => {};
+      this.#ws.onclose = ({ code, reason }) => this.fall({
+        code,
+        reason,
+        // A server that ends a connection says why; a network does not.
+        blame: code === 1005 || code === 1006,
+        retryMs: Number(/retry_after_ms=(\d+)/.exec(reason)?.[1] ?? 0),
+      });
+      this.watchSilence(timeoutMs);
+    }
+
+    shut() {
+      clearTimeout(this.#nextBurst);
+      this.#ws?.close(1000);
+    }
+
+    /** Who comes back asks in the handshake, and saves a round trip. Not with a token, which must be seen first. */
+    #address() {
+      const address = locate(this.host.url, 'ws');
+      if (this.host.token() || this.onTrial) return address.href;
+      for (const channel of this.host.channels()) {
+        if (!channel.cursor || address.search.length > QUERY_MAX) continue;
+        addChannel(address, channel);
+        this.#asked.set(channel, undefined);
+      }
+      return address.href;
+    }
+
+    /** Sends a message that will be answered. */
+    say(message) {
+      this.#ws.send(JSON.stringify(message));
+      if (this.#waits || message.type === 'visibility') return;
+      this.#waits = true;
+      this.watchSilence(this.host.timeoutMs);
+    }
+
+    check() {
+      if (this.isUp) this.say({ type: 'ping' });
+    }
+
+    authenticate() {
+      this.#authId = this.host.nextId();
+      this.say({ type: 'auth', token: this.host.token(), id: this.#authId });
+    }
+
+    #hear(data) {
+      let message;
+      try {
+        message = JSON.parse(data);
+      } catch {
+        return this.fall({ code: 0, reason: 'what came was no JSON', blame: true });
+      }
+      this.#waits = false;
+      this.watch(this.#pingMs ?? this.host.timeoutMs, () => this.check());
+      if (message.type === 'welcome') this.#welcome(message);
+      else if (message.type === 'authenticated') this.#rise(message);
+      else if (message.type === 'subscribed') this.#subscribed(message);
+      else if (message.type === 'error') this.#refused(message);
+      else this.host.hear(this, message);
+    }
+
+    #welcome({ ping_ms: pingMs }) {
+      this.#pingMs = pingMs * this.host.pace;
+      if (this.host.token()) this.authenticate();
+      else this.#rise();
+    }
+
+    #rise(authenticated) {
+      if (authenticated && !this.onTrial) this.host.refresh(authenticated.expires_in_ms);
+      if (this.isUp) return;
+      this.rise();
+      if (this.onTrial) this.check();
+      else this.update();
+    }
+
+    /** Makes what the server sends what the page wants. */
+    update() {
+      if (!this.isUp) return;
+      const wanted = new Set(this.host.channels());
+      for (const channel of this.#asked.keys()) {
+        if (wanted.has(channel)) continue;
+        this.#asked.delete(channel);
+        this.live.delete(channel);
+        this.say({ type: 'unsubscribe', channel: channel.name });
+      }
+      const missing = [...wanted].filter((channel) => !this.#asked.has(channel));
+      for (const channel of missing.slice(0, SUBSCRIBE_BURST)) {
+        const id = this.host.nextId();
+        this.#asked.set(channel, id);
+        this.say({ type: 'subscribe', channel: channel.name, since: channel.cursor, id });
+      }
+      clearTimeout(this.#nextBurst);
+      if (missing.length > SUBSCRIBE_BURST) this.#nextBurst = setTimeout(() => this.update(), 1_000);
+    }
+
+    #subscribed({ channel: name, cursor, recovered, id }) {
+      for (const [channel, askedId] of this.#asked) {
+        if (channel.name !== name || askedId !== id) continue;
+        this.live.add(channel);
+        this.host.begin(this, channel, cursor, recovered);
+      }
+    }
+
+    #refused(error) {
+      if (error.id && error.id === this.#authId) return this.fall({ code: 4001, reason: error.message });
+      for (const [channel, id] of this.#asked) {
+        if (!error.id || id !== error.id) continue;
+        this.#asked.delete(channel);
+        return this.host.refuse(channel, error);
+      }
+      this.host.hear(this, error);
+    }
+  }
+
+  /** A link made of requests: of one that never ends, or of many. */
+  class Requests extends Link {
+    #abort = new AbortController();
+
+    open() {
+      this.update();
+    }
+
+    shut() {
+      this.#abort.abort();
+    }
+
+    /** Asks anew, for the channels that the page wants now. */
+    async update() {
+      this.#abort.abort();
+      const { signal } = (this.#abort = new AbortController());
+      try {
+        while (!signal.aborted && this.#take()) await this.request(signal);
+      } catch (error) {
+        if (!signal.aborted) this.fall(endOf(error));
+      }
+    }
+
+    /** Whether there is anything to ask for. If not, one is as good as connected. */
+    #take() {
+      this.channels = this.host.channels();
+      this.live = new Set(this.channels);
+      for (const channel of this.channels) channel.fresh = !this.onTrial && !!channel.cursor;
+      if (!this.channels.length) this.rise();
+      return this.channels.length > 0;
+    }
+  }
+
+  class Stream extends Requests {
+    #retryMs = 0;
+
+    async request(signal) {
+      this.watchSilence(this.host.timeoutMs);
+      const response = await ask(this.host, 'events', { channels: this.channels, signal });
+      if (!/event-stream/.test(response.headers.get('content-type'))) throw new Error('what came was no event stream');
+      const decoder = new TextDecoder();
+      let rest = '';
+      let data = [];
+      for (const reader = response.body.getReader(); ; ) {
+        const { done, value } = await reader.read();
+        if (signal.aborted) return;
+        if (done) throw Object.assign(new Error('the stream has ended'), { retryMs: this.#retryMs });
+        const lines = (rest + decoder.decode(value, { stream: true })).split(/\r?\n/);
+        rest = lines.pop();
+        for (const line of lines) data = this.#line(line, data);
+        if (this.isUp) this.watchSilence(SSE_SILENCE_MS);
+      }
+    }
+
+    /** Takes one line of the stream, and the data of the event so far; returns them as they are then. */
+    #line(line, data) {
+      const [, field, value] = /^(\w+): ?(.*)/.exec(line) ?? [];
+      if (field === 'data') return [...data, value];
+      if (field === 'retry') this.#retryMs = Number(value);
+      if (field === 'id') this.#begin(value.split(','));
+      if (line || !data.length) return data;
+      this.host.hear(this, JSON.parse(data.join('\n')));
+      return [];
+    }
+
+    /** The first `id` is the proof that nobody on the way holds the stream back. */
+    #begin(cursors) {
+      this.channels.forEach((channel, index) => this.host.begin(this, channel, cursors[index]));
+      this.rise();
+    }
+  }
+
+  class Poll extends Requests {
+    async request(signal) {
+      // The first answer comes at once: it proves that the way works.
+      const wait = this.isUp ? Math.floor(POLL_WAIT_SECONDS * this.host.pace) : 0;
+      const began = Date.now();
+      this.watchSilence(wait * 1_000 + this.host.timeoutMs);
+      const response = await ask(this.host, 'poll', { channels: this.channels, wait, signal });
+      const { messages, cursors } = await response.json();
+      if (signal.aborted) return;
+      for (const message of messages) this.host.hear(this, message);
+      for (const channel of this.channels) this.host.begin(this, channel, cursors[channel.name]);
+      const hasty = wait && !messages.length && Date.now() - began < POLL_PAUSE_MS;
+      this.rise();
+      if (hasty) await new Promise((resolve) => this.watch(POLL_PAUSE_MS, resolve));
+    }
+  }
+
+  const LINKS = { websocket: Socket, sse: Stream, poll: Poll };
+
+  // ---- helpers ----
+
+  /** Epoch and offset of a cursor. */
+  function parse(cursor) {
+    const [epoch, offset] = cursor.split('-');
+    return [epoch, Number(offset)];
+  }
+
+  /** The address of a sibling of the client's URL, or itself, in the scheme `ws` or `http`. */
+  function locate(url, scheme, path = '') {
+    const address = new URL(path, url);
+    address.search = url.search;
+    address.protocol = scheme + (/^(wss|https):/.test(url.protocol) ? 's:' : ':');
+    return address;
+  }
+
+  function addChannel(address, channel) {
+    address.searchParams.append('channel', channel.name);
+    address.searchParams.append('since', channel.cursor ?? '');
+  }
+
+  /** Sends a request; resolves with a good answer, throws what went wrong with its `status`, `code` and `retryMs`. */
+  async function ask(host, path, { channels = [], wait, body, signal }) {
+    const address = locate(host.url, 'http', path);
+    channels.forEach((channel) => addChannel(address, channel));
+    if (wait !== undefined) address.searchParams.set('wait', wait);
+    const headers = {};
+    if (host.token()) headers.authorization = `Bearer ${host.token()}`;
+    if (body) headers['content-type'] = 'application/json';
+    const response = await host.fetch(address.href, { method: body ? 'POST' : 'GET', headers, body, signal, cache: 'no-store' });
+    if (response.ok) return response;
+    const { status } = response;
+    const { error } = await response.json().catch(() => ({}));
+    throw Object.assign(failure(error?.code ?? `http_${status}`, error?.message ?? `status ${status}`), {
+      status,
+      isOurs: !!error?.code,
+      retryMs: retryAfterMs(response.headers.get('retry-after')),
+    });
+  }
+
+  /** Seconds or a date. */
+  function retryAfterMs(text) {
+    const ms = /^\d+$/.test(text) ? text * 1_000 : Date.parse(text) - Date.now();
+    return ms > 0 ? ms : 0;
+  }
+
+  /** How a link ends for an error. The server's own refusals, and those that pass, do not speak against the way. */
+  function endOf(error) {
+    const { status, isOurs, retryMs = 0 } = error;
+    const blame = !isOurs && ![401, 429, 503].includes(status);
+    return { code: status ?? 0, reason: error.message, retryMs, blame, error: blame ? undefined : error };
+  }
+
+  function failure(code, message, channel) {
+    return Object.assign(new Error(message), { code, channel });
+  }
+
+  /** The page's own faults are the page's: they are reported as if nobody had caught them, and stop nothing here. */
+  function call(listener, value) {
+    try {
+      listener(value);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+
+  function isOffline() {
+    return globalThis.navigator?.onLine === false;
+  }
+
+  /** What worked with this server, for half an hour. A page may have no storage, or no right to it. */
+  function remember({ host }, memory) {
+    try {
+      if (memory) localStorage.setItem(`roost:${host}`, JSON.stringify({ ...memory, until: Date.now() + REMEMBER_MS }));
+      else localStorage.removeItem(`roost:${host}`);
+    } catch {
+      // Then the next page finds out by itself.
+    }
+  }
+
+  function recall({ host }) {
+    try {
+      const memory = JSON.parse(localStorage.getItem(`roost:${host}`));
+      return memory.until > Date.now() ? memory : {};
+    } catch {
+      return {};
+    }
+  }
+
+  return Roost;
+})();
+
+// Node.js: `require`, and `import` of the default.
+if (typeof module === 'object' && module.exports) (module.exports = Roost).Roost = Roost;
+
+// One file for <script src> and for `import`, although only modules may say `export`. In a module `await` is a keyword, so what
+// follows is a regular expression with a quote in it, then the export, then a comment. In a script `await` is a name like any
+// other, and what follows is a division by a string. Neither is ever carried out.
+0 && await /"/; export { Roost, Roost as default }; //"
