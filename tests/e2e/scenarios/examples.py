@@ -69,6 +69,9 @@ AGAIN = "gets all, also what was published while it was cut off"
 scenario(f"the example subscribe.js (Node.js, ws) {AGAIN}")(comes_back("ws", "/live", "node", CLIENTS / "subscribe.js"))
 scenario(f"the example subscribe.py (Python, websockets) {AGAIN}")(comes_back("ws", "/live", sys.executable, CLIENTS / "subscribe.py"))
 
+scenario(f"the example curl_sse.sh {AGAIN}")(comes_back("http", "", CLIENTS / "curl_sse.sh"))
+scenario(f"the example curl_poll.sh {AGAIN}")(comes_back("http", "", CLIENTS / "curl_poll.sh"))
+
 
 @scenario("the example websocat.sh prints what is published, and what was missed when it is given a cursor")
 def websocat(world):
