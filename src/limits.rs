@@ -160,6 +160,20 @@ pub const SLOWEST_LISTED_MAX: usize = 8;
 /// Channels with the most subscribers that a shard names in one survey: more than the page shows, so that those that are large
 /// in all shards together are among them.
 pub const CHANNELS_RANKED_MAX: usize = 32;
+/// Channels that the status page lists.
+pub const STATUS_CHANNELS_MAX: usize = 10;
+/// Streams of the status page at once.
+pub const STATUS_WATCHERS_MAX: usize = 16;
+/// Time from one look for those who watch to the next, in milliseconds.
+pub const STATUS_LOOK_MS: u64 = 1000;
+/// The least time that a rate of the status page is taken over, in milliseconds.
+pub const STATUS_RATE_MS_MIN: u64 = 900;
+/// Time for which the status page shows what one survey found, in milliseconds: a survey of a million connections takes the
+/// shards some tens of milliseconds together.
+pub const STATUS_SURVEY_MS: u64 = 5000;
+/// Longest first wait that a stream of the status page asks its client for before it connects again, in milliseconds; half of it
+/// is jitter.
+pub const STATUS_RETRY_MS: u64 = 2000;
 
 /// Publications that `--history` and a policy may ask to be kept.
 pub const HISTORY_COUNT_MAX: usize = 100_000;

@@ -92,6 +92,8 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         reactors.push(reactor.map_err(|error| NodeError::System("a shard's poll", error))?);
     }
     let settings = control::Settings {
+        node: config.node.as_str().into(),
+        queue_soft_bytes: config.queue_soft_bytes,
         connections_max: plan.conns_max,
         queued_bytes_max: config.queue_total_bytes,
         drain_over: config.drain_over,

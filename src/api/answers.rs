@@ -16,8 +16,8 @@ pub struct Reply {
     pub content_type: &'static str,
     /// The body.
     pub body: Vec<u8>,
-    /// A header that the status calls for.
-    pub header: Option<(&'static str, Cow<'static, str>)>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl Reply {
@@ -26,14 +26,19 @@ impl Reply {
         // Plain structs and strings cannot fail.
         let mut body = serde_json::to_vec(value).unwrap_or_default();
         body.push(b'\n');
-        Self { status, content_type: JSON, body, header: None }
+        Self { status, content_type: JSON, body, headers: Vec::new() }
     }
 
     /// A refusal; the connection goes on.
     #[must_use]
     pub fn refusal(refusal: &Refusal) -> Self {
         let body = (refusal.to_json() + "\n").into_bytes();
-        Self { status: refusal.status, content_type: JSON, body, header: refusal.header.clone() }
+        Self {
+            status: refusal.status,
+            content_type: JSON,
+            body,
+            headers: refusal.header.iter().cloned().collect(),
+        }
     }
 
     /// One line of plain text.
@@ -43,16 +48,15 @@ impl Reply {
             status,
             content_type: "text/plain; charset=utf-8",
             body: format!("{text}\n").into(),
-            header: None,
+            headers: Vec::new(),
         }
     }
 
     /// Puts it on the wire; a `HEAD` request gets the head alone.
     pub fn put(&self, out: &mut Vec<u8>, keep_alive: bool, head_only: bool) {
-        let Self { status, content_type, body, header } = self;
-        let header = header.as_ref().map(|(name, value)| [(*name, &**value)]);
-        let headers: &[(&str, &str)] = header.as_ref().map_or(&[], |header| header);
-        let answer = Answer { status: *status, content_type, body, keep_alive, headers };
+        let Self { status, content_type, body, headers } = self;
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let answer = Answer { status: *status, content_type, body, keep_alive, headers: &headers };
         if head_only { put_answer_head(out, &answer) } else { put_answer(out, &answer) }
     }
 }

@@ -172,7 +172,12 @@ impl Figure {
 }
 
 impl Parts {
-    fn new(heap: &Heap, overhead: Option<u64>, program: Option<u64>, figure: impl Fn(i64) -> Figure) -> Self {
+    pub(super) fn new(
+        heap: &Heap,
+        overhead: Option<u64>,
+        program: Option<u64>,
+        figure: impl Fn(i64) -> Figure,
+    ) -> Self {
         let figure = |bytes: u64| figure(bytes as i64);
         Self {
             slab: figure(heap.slab),

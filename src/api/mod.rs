@@ -5,8 +5,11 @@
 pub mod answers;
 pub mod channels;
 pub mod density;
+pub mod pace;
+pub mod page;
 pub mod publish;
 pub mod route;
+pub mod status;
 
 pub use answers::Reply;
 pub use route::Route;

@@ -121,7 +121,7 @@ impl Batch {
                     status: 200,
                     content_type: "application/x-ndjson",
                     body: text.into_bytes(),
-                    header: None,
+                    headers: Vec::new(),
                 }
             }
         }

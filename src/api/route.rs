@@ -38,6 +38,12 @@ pub enum Route {
     Metrics,
     /// `GET /debug/density`: what memory is spent on.
     Density,
+    /// `GET /`: the status page.
+    StatusPage,
+    /// `GET /status`: the node at one look.
+    Status,
+    /// `GET /status/events`: the same, once a second.
+    StatusEvents,
 }
 
 impl Route {
@@ -64,6 +70,9 @@ impl Route {
             "/readyz" => method(head, "GET").map(|()| Self::Ready),
             "/metrics" => method(head, "GET").map(|()| Self::Metrics),
             "/debug/density" => method(head, "GET").map(|()| Self::Density),
+            "/" => method(head, "GET").map(|()| Self::StatusPage),
+            "/status" => method(head, "GET").map(|()| Self::Status),
+            "/status/events" => method(head, "GET").map(|()| Self::StatusEvents),
             path => {
                 let (presence, name) = match path.strip_prefix("/presence/") {
                     Some(name) => (true, name),
@@ -88,14 +97,17 @@ impl Route {
             | Self::Health
             | Self::Ready
             | Self::Metrics
-            | Self::Density => 0,
+            | Self::Density
+            | Self::StatusPage
+            | Self::Status
+            | Self::StatusEvents => 0,
         }
     }
 }
 
 fn not_found() -> Refusal {
-    let message = "there are /publish, /channels, /channels/{name}, /presence/{name}, /healthz, /readyz, /metrics and \
-                   /debug/density here";
+    let message = "there are /, /status, /status/events, /publish, /channels, /channels/{name}, /presence/{name}, \
+                   /healthz, /readyz, /metrics and /debug/density here";
     Refusal::new(404, "not_found", message)
 }
 
@@ -151,10 +163,18 @@ mod tests {
         assert_eq!(route("GET /presence/a%2Fb/c HTTP/1.1"), Ok(Route::Presence { name: "a/b/c".into() }));
         assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics));
         assert_eq!(route("GET /debug/density HTTP/1.1"), Ok(Route::Density));
+        assert_eq!(route("GET / HTTP/1.1"), Ok(Route::StatusPage));
+        assert_eq!(route("GET /status HTTP/1.1"), Ok(Route::Status));
+        assert_eq!(route("GET /status/events HTTP/1.1"), Ok(Route::StatusEvents));
         for (line, status) in [
             ("GET /publish HTTP/1.1", 405),
             ("POST /metrics HTTP/1.1", 405),
             ("POST /debug/density HTTP/1.1", 405),
+            ("POST / HTTP/1.1", 405),
+            ("POST /status HTTP/1.1", 405),
+            ("DELETE /status/events HTTP/1.1", 405),
+            ("GET /status/ HTTP/1.1", 404),
+            ("GET /status/events HTTP/1.1\r\nOrigin: https://evil.example", 403),
             ("ANNOUNCE /healthz HTTP/1.1", 405),
             ("GET /nothing HTTP/1.1", 404),
             ("GET /channels/a%20b HTTP/1.1", 400),

@@ -3,18 +3,24 @@
 use crate::api::Reply;
 use crate::api::channels::Gathered;
 use crate::api::publish::{Batch, Outcome};
+use crate::api::status::{Seen, Survey};
+use crate::clock::Now;
 use crate::dialect::cursor::Cursor;
+use crate::limits::CALL_TIMEOUT_MS;
 use crate::metrics::Counters;
 use crate::metrics::heap::Heap;
 use crate::proto::http::Refusal;
 use crate::shard::mail::Answer;
 use std::sync::Arc;
 
+/// Whom to answer: a connection's key and generation, or those who watch the status page.
+pub(super) type Caller = Option<(usize, u64)>;
+
 /// A call under way.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// Whom to answer: the connection's key and generation.
-    pub(super) caller: (usize, u64),
+    /// Whom to answer.
+    pub(super) caller: Caller,
     /// When it is answered whatever is missing, in milliseconds since the node started.
     pub(super) due_ms: u64,
     missing: usize,
@@ -26,7 +32,17 @@ enum Kind {
     Publish { batch: Batch, outcomes: Vec<Option<Outcome>> },
     Counters { shards: Vec<Option<Box<Counters>>> },
     Channels { gathered: Gathered, of: Of },
-    Density { connections: u64, heap: Heap },
+    Survey { survey: Survey, purpose: Purpose },
+    Look { asked_ms: u64, shards: Vec<Option<Seen>> },
+}
+
+/// What a survey is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// `GET /debug/density`.
+    Density,
+    /// The status page.
+    Status,
 }
 
 /// What is asked of channels.
@@ -47,14 +63,16 @@ pub(super) enum Finished {
     Reply(Reply),
     /// The shards' counters, in order; None where one did not answer in time.
     Counters(Vec<Option<Box<Counters>>>),
-    /// The shards' connections and heap, summed.
-    Density(u64, Heap),
+    /// What the shards found of themselves, summed.
+    Survey(Survey, Purpose),
+    /// What each shard shows, in order; None where one did not answer in time.
+    Look(Vec<Option<Seen>>),
 }
 
 impl Call {
     /// A publish call.
     #[must_use]
-    pub(super) fn publish(caller: (usize, u64), due_ms: u64, batch: Batch) -> Self {
+    pub(super) fn publish(caller: Caller, due_ms: u64, batch: Batch) -> Self {
         let missing = batch.publications.len();
         let outcomes = (0..missing).map(|_| None).collect();
         Self { caller, due_ms, missing, kind: Kind::Publish { batch, outcomes } }
@@ -62,22 +80,30 @@ impl Call {
 
     /// A scrape.
     #[must_use]
-    pub(super) fn counters(caller: (usize, u64), due_ms: u64, shards: usize) -> Self {
+    pub(super) fn counters(caller: Caller, due_ms: u64, shards: usize) -> Self {
         let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect() };
         Self { caller, due_ms, missing: shards, kind }
     }
 
     /// A look at one channel, or at many.
     #[must_use]
-    pub(super) fn channels(caller: (usize, u64), due_ms: u64, shards: usize, of: Of) -> Self {
+    pub(super) fn channels(caller: Caller, due_ms: u64, shards: usize, of: Of) -> Self {
         let kind = Kind::Channels { gathered: Gathered::default(), of };
         Self { caller, due_ms, missing: shards, kind }
     }
 
     /// A look at what memory is spent on, by the shards and by the control thread itself.
     #[must_use]
-    pub(super) fn density(caller: (usize, u64), due_ms: u64, shards: usize, own: Heap) -> Self {
-        Self { caller, due_ms, missing: shards, kind: Kind::Density { connections: 0, heap: own } }
+    pub(super) fn survey(caller: Caller, due_ms: u64, shards: usize, own: Heap, purpose: Purpose) -> Self {
+        let survey = Survey { heap: own, ..Survey::default() };
+        Self { caller, due_ms, missing: shards, kind: Kind::Survey { survey, purpose } }
+    }
+
+    /// A look at all shards, asked for at `asked_ms`.
+    #[must_use]
+    pub(super) fn look(caller: Caller, asked_ms: u64, shards: usize) -> Self {
+        let kind = Kind::Look { asked_ms, shards: (0..shards).map(|_| None).collect() };
+        Self { caller, due_ms: asked_ms + CALL_TIMEOUT_MS, missing: shards, kind }
     }
 
     /// Whether everything is there.
@@ -96,21 +122,27 @@ impl Call {
     }
 
     /// One shard has answered.
-    pub(super) fn answered(&mut self, shard: usize, answer: Answer) {
+    pub(super) fn answered(&mut self, now: Now, shard: usize, answer: Answer) {
         match (&mut self.kind, answer) {
             (Kind::Counters { shards }, Answer::Counters(counters)) => shards[shard] = Some(counters),
             (Kind::Channels { gathered, .. }, Answer::Channels { channels, truncated }) => {
                 gathered.add(channels, truncated);
             }
-            (
-                Kind::Density { connections, heap },
-                Answer::Density { connections: more, heap: theirs, .. },
-            ) => {
-                *connections += more;
-                *heap += *theirs;
+            (Kind::Survey { survey, .. }, Answer::Density { connections, heap, top }) => {
+                survey.connections += connections;
+                survey.heap += *heap;
+                survey.tops.push(top);
+            }
+            (Kind::Look { asked_ms, shards }, Answer::Look(look)) => {
+                let after_ms = now.mono_ms - *asked_ms;
+                shards[shard] = Some(Seen { look: *look, after_ms, mailbox_bytes: 0 });
             }
             (
-                Kind::Publish { .. } | Kind::Counters { .. } | Kind::Channels { .. } | Kind::Density { .. },
+                Kind::Publish { .. }
+                | Kind::Counters { .. }
+                | Kind::Channels { .. }
+                | Kind::Survey { .. }
+                | Kind::Look { .. },
                 _,
             ) => {
                 unreachable!("an answer to another question")
@@ -130,10 +162,13 @@ impl Call {
                 Finished::Reply(batch.reply(&outcomes))
             }
             Kind::Counters { shards } => Finished::Counters(shards),
-            Kind::Channels { .. } | Kind::Density { .. } if !complete => {
+            Kind::Look { shards, .. } => Finished::Look(shards),
+            // A page that shows which shard is silent shows what the others say.
+            Kind::Survey { survey, purpose: Purpose::Status } => Finished::Survey(survey, Purpose::Status),
+            Kind::Channels { .. } | Kind::Survey { .. } if !complete => {
                 Finished::Reply(Reply::refusal(&silent()))
             }
-            Kind::Density { connections, heap } => Finished::Density(connections, heap),
+            Kind::Survey { survey, purpose } => Finished::Survey(survey, purpose),
             Kind::Channels { gathered, of } => Finished::Reply(match of {
                 Of::All => gathered.list(),
                 Of::Single(name) => gathered.single(&name),

@@ -42,6 +42,8 @@ enum State {
     Body { route: Route, manner: Manner, reader: BodyReader, body: Vec<u8> },
     /// A call is being answered; further requests wait.
     Calling(Manner),
+    /// Events are sent until the client leaves; what it still says is thrown away.
+    Streaming,
     /// The last answer is written or on its way; what still comes is thrown away.
     Closing,
 }
@@ -90,6 +92,12 @@ impl ApiConn {
         if !self.output.is_empty() {
             return Ok((None, Fate::Open));
         }
+        if matches!(self.state, State::Streaming) {
+            // No more than one look: whoever keeps talking is not listened to.
+            self.fill()?;
+            self.input.clear();
+            return Ok((None, if self.ended { Fate::Over } else { Fate::Open }));
+        }
         let request = loop {
             let read = self.fill()?;
             match self.parse(now) {
@@ -120,6 +128,37 @@ impl ApiConn {
         }
     }
 
+    /// Answers the call under way with a stream that begins with `head`. False when there is none: the request was a `HEAD`,
+    /// which gets the head alone, without the first event in it.
+    pub(super) fn begin_stream(&mut self, now: Now, head: &[u8]) -> bool {
+        let State::Calling(manner) = self.state else { return false };
+        if manner.head_only {
+            let length = head.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |at| at + 4);
+            self.output.extend_from_slice(&head[..length]);
+            self.close(now);
+            return false;
+        }
+        self.output.extend_from_slice(head);
+        self.stream.keep_little();
+        self.state = State::Streaming;
+        self.due_ms = now.mono_ms + API_REQUEST_TIMEOUT_MS;
+        true
+    }
+
+    /// Sends an event. A client that has not taken the last one goes without this one, and is given up when its time is over.
+    ///
+    /// # Errors
+    /// When the stream is broken.
+    pub(super) fn push(&mut self, now: Now, event: &[u8]) -> io::Result<()> {
+        self.drain()?;
+        if matches!(self.state, State::Streaming) && self.output.is_empty() {
+            self.output.extend_from_slice(event);
+            self.due_ms = now.mono_ms + API_REQUEST_TIMEOUT_MS;
+            self.drain()?;
+        }
+        Ok(())
+    }
+
     /// What a connection gets whose time is over; true when it is to be dropped at once.
     pub(super) fn expire(&mut self, now: Now) -> bool {
         match &self.state {
@@ -130,7 +169,7 @@ impl ApiConn {
                 self.close(now);
                 false
             }
-            State::Calling(_) | State::Closing => true,
+            State::Calling(_) | State::Streaming | State::Closing => true,
         }
     }
 
@@ -193,7 +232,7 @@ impl ApiConn {
             self.begin(now, length)?;
         }
         match &mut self.state {
-            State::Head(_) | State::Calling(_) => Ok(None),
+            State::Head(_) | State::Calling(_) | State::Streaming => Ok(None),
             State::Closing => {
                 self.input.clear();
                 Ok(None)
@@ -231,7 +270,7 @@ impl ApiConn {
                 self.due_ms = now.mono_ms + 2 * API_REQUEST_TIMEOUT_MS;
                 Some(Request { route, body })
             }
-            State::Head(_) | State::Calling(_) | State::Closing => None,
+            State::Head(_) | State::Calling(_) | State::Streaming | State::Closing => None,
         }
     }
 }
@@ -284,5 +323,50 @@ mod tests {
         }
         assert_eq!(served, asked);
         assert!(heard > asked * reply.body.len(), "{heard} bytes heard");
+    }
+
+    /// A connection that streams, behind a client that has not read anything yet.
+    fn streaming() -> (ApiConn, UnixStream) {
+        let (mut conn, mut client) = connected();
+        client.write_all(REQUEST).unwrap();
+        conn.set_readable();
+        assert!(matches!(conn.advance(Now::default()), Ok((Some(_), Fate::Open))));
+        assert!(conn.begin_stream(Now::default(), b"head\r\n\r\n"));
+        (conn, client)
+    }
+
+    #[test]
+    fn events_that_a_watcher_does_not_take_are_skipped_until_it_is_given_up() {
+        let (mut conn, mut client) = streaming();
+        let event = [b'e'; 20_000];
+        let moment = |mono_ms| Now { mono_ms, wall_ms: 0 };
+        for second in 1..=1000 {
+            conn.push(moment(second * 1000), &event).unwrap();
+            assert!(conn.output.len() <= event.len(), "one event waits, or a part of it");
+        }
+        let stalled_ms = conn.due_ms - API_REQUEST_TIMEOUT_MS;
+        assert!(stalled_ms < 60_000, "its time runs since the last event that it took: {stalled_ms}");
+        // What it gets once it reads are whole events, and then it is on time again.
+        let mut heard = vec![0; 64 * 1024 * 1024];
+        let mut count = client.read(&mut heard).unwrap();
+        conn.advance(Now::default()).unwrap();
+        while let Ok(more @ 1..) = client.read(&mut heard[count..]) {
+            count += more;
+        }
+        assert_eq!((count - 8) % event.len(), 0, "{count} bytes heard");
+        conn.push(moment(2_000_000), &event).unwrap();
+        assert_eq!(conn.due_ms, 2_000_000 + API_REQUEST_TIMEOUT_MS);
+        assert!(conn.expire(moment(3_000_000)), "whoever takes nothing is dropped");
+    }
+
+    #[test]
+    fn what_a_watcher_says_is_read_a_little_at_a_time_and_kept_nowhere() {
+        let (mut conn, mut client) = streaming();
+        for _ in 0..20 {
+            while let Ok(1..) = client.write(&[b'x'; 8192]) {}
+            conn.set_readable();
+            assert!(matches!(conn.advance(Now::default()), Ok((None, Fate::Open))));
+            assert!(conn.input.is_empty() && conn.output.is_empty());
+        }
     }
 }

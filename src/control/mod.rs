@@ -3,19 +3,21 @@
 
 mod calls;
 mod conn;
+mod status;
 mod stream;
 
 pub use stream::{Listener, Stream};
 
 use crate::api::density::{Density, Measured};
+use crate::api::page::page;
 use crate::api::publish::{Batch, Publication};
+use crate::api::status::Survey;
 use crate::api::{Reply, Route};
 use crate::clock::Now;
 use crate::config::policy::Policies;
 use crate::hub::ShardId;
 use crate::hub::names::Names;
 use crate::limits::{ACCEPT_BUDGET, API_BUDGET_REQUESTS, API_CONNS_MAX, CALL_TIMEOUT_MS};
-use crate::metrics::heap::Heap;
 use crate::metrics::text::{self, Snapshot};
 use crate::proto::http::Refusal;
 use crate::reactor::acceptor::{Acceptor, Arrival};
@@ -25,10 +27,11 @@ use crate::reactor::refused::turn_away;
 use crate::shard::mail::{Mail, Parcel, Publisher, Question, Report};
 use crate::sys::footprint;
 use crate::sys::signals::Signals;
-use calls::{Call, Finished, Of, overloaded};
+use calls::{Call, Caller, Finished, Of, Purpose, overloaded};
 use conn::{ApiConn, Fate, Request};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
+use status::Watch;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -44,10 +47,14 @@ const SWEEP_MS: u64 = 250;
 /// What the control thread is told once.
 #[derive(Debug)]
 pub struct Settings {
-    /// Connections that the node may hold, for `/metrics`.
+    /// The node's name.
+    pub node: Box<str>,
+    /// Connections that the node may hold, for `/metrics` and the status page.
     pub connections_max: usize,
-    /// Bytes that may be queued to all connections, for `/metrics`.
+    /// Bytes that may be queued to all connections, likewise.
     pub queued_bytes_max: usize,
+    /// Bytes that may be queued to one for long, likewise.
+    pub queue_soft_bytes: usize,
     /// How long clients have to leave after a signal.
     pub drain_over: Duration,
     /// Says who owns a channel.
@@ -79,6 +86,7 @@ pub struct Control {
     /// Shards that are not done with a drain.
     running: usize,
     inbox: Vec<Report>,
+    watch: Watch,
     /// Bytes of the process that were resident when it began to serve.
     rss_at_start: Option<u64>,
 }
@@ -115,6 +123,7 @@ impl Control {
             again: Vec::new(),
             running,
             inbox: Vec::new(),
+            watch: Watch::new(clock.now(), running),
             rss_at_start: None,
         })
     }
@@ -153,6 +162,7 @@ impl Control {
                 self.advance(now, key);
             }
             self.sweep(now);
+            self.look_for_watchers(now);
             self.sender.send();
             timeout = self.timeout(now);
         }
@@ -165,7 +175,8 @@ impl Control {
         }
         let busy = !self.conns.is_empty() || !self.calls.is_empty();
         let sweep_ms = busy.then_some(now.mono_ms + SWEEP_MS);
-        let due_ms = sweep_ms.into_iter().chain(self.acceptor.due_ms(now)).min()?;
+        let due_ms =
+            sweep_ms.into_iter().chain(self.acceptor.due_ms(now)).chain(self.watch.due_ms()).min()?;
         Some(Clock::until(now, due_ms))
     }
 
@@ -215,8 +226,9 @@ impl Control {
         self.again.push(key);
     }
 
-    fn call(&mut self, now: Now, caller: (usize, u64), request: Request) {
+    fn call(&mut self, now: Now, conn: (usize, u64), request: Request) {
         self.requests += 1;
+        let caller = Some(conn);
         let due_ms = now.mono_ms + CALL_TIMEOUT_MS;
         let shards = self.office.shards.len();
         match request.route {
@@ -247,12 +259,10 @@ impl Control {
                 self.ask(call, &Question::Channel(name));
             }
             Route::Metrics => self.ask(Call::counters(caller, due_ms, shards), &Question::Counters),
-            Route::Density => {
-                let mailboxes = self.sender.heap_bytes() + self.office.control.heap_bytes();
-                let own = Heap { mailboxes: mailboxes as u64, ..Heap::default() };
-                let call = Call::density(caller, due_ms, shards, own);
-                self.ask(call, &Question::Density(Box::default()));
-            }
+            Route::Density => self.survey(now, caller, Purpose::Density),
+            Route::StatusPage => self.reply(now, caller, &page()),
+            Route::Status => self.status(now, caller),
+            Route::StatusEvents => self.watch(now, conn),
             Route::Health => self.reply(now, caller, &Reply::text(200, "ok")),
             Route::Ready if self.draining => self.reply(now, caller, &Reply::refusal(&draining())),
             Route::Ready => self.reply(now, caller, &Reply::text(200, "ready")),
@@ -267,7 +277,7 @@ impl Control {
         }
     }
 
-    fn publish(&mut self, now: Now, caller: (usize, u64), due_ms: u64, mut batch: Batch) {
+    fn publish(&mut self, now: Now, caller: Caller, due_ms: u64, mut batch: Batch) {
         let shards = self.office.shards.len() as u16;
         let names = self.settings.names;
         let owners: Vec<_> = batch.publications.iter().map(|one| names.owner(&one.channel, shards)).collect();
@@ -315,7 +325,7 @@ impl Control {
                 }
                 Report::Answer { ticket, shard, answer } => {
                     if let Some(call) = self.calls.get_mut(&ticket) {
-                        call.answered(usize::from(shard.0), answer);
+                        call.answered(now, usize::from(shard.0), answer);
                     }
                     ticket
                 }
@@ -339,35 +349,42 @@ impl Control {
         let reply = match call.finish() {
             Finished::Reply(reply) => reply,
             Finished::Counters(shards) => self.metrics(shards),
-            Finished::Density(connections, heap) => self.density(connections, heap),
+            Finished::Survey(survey, Purpose::Density) => self.density(&survey),
+            Finished::Survey(survey, Purpose::Status) => return self.surveyed(now, caller, survey),
+            Finished::Look(shards) => return self.looked(now, caller, shards),
         };
         self.reply(now, caller, &reply);
     }
 
     /// Answers a call that other requests of its connection may be waiting behind.
     fn finish_late(&mut self, now: Now, call: Call) {
-        let (key, _) = call.caller;
+        let caller = call.caller;
         self.finish(now, call);
-        self.advance(now, key);
+        if let Some((key, _)) = caller {
+            self.advance(now, key);
+        }
     }
 
     fn metrics(&self, shards: Vec<Option<Box<crate::metrics::Counters>>>) -> Reply {
+        let (status_watchers, status_looks) = self.watch.counts();
         let snapshot = Snapshot {
             shards,
             connections_max: self.settings.connections_max as u64,
             queued_bytes_max: self.settings.queued_bytes_max as u64,
             api_requests: self.requests,
+            status_watchers,
+            status_looks,
             ready: !self.draining,
         };
         let body = text::render(snapshot).into_bytes();
-        Reply { status: 200, content_type: text::CONTENT_TYPE, body, header: None }
+        Reply { status: 200, content_type: text::CONTENT_TYPE, body, headers: Vec::new() }
     }
 
-    fn density(&self, connections: u64, heap: Heap) -> Reply {
+    fn density(&self, survey: &Survey) -> Reply {
         let measured = Measured {
             shards: self.office.shards.len() as u64,
-            connections,
-            heap,
+            connections: survey.connections,
+            heap: survey.heap,
             process: footprint::process(),
             rss_at_start: self.rss_at_start,
             allocator: footprint::allocator(),
@@ -378,8 +395,9 @@ impl Control {
     }
 
     /// Answers a call; a caller that is gone gets nothing.
-    fn reply(&mut self, now: Now, (key, generation): (usize, u64), reply: &Reply) {
-        if let Some((conn, found)) = self.conns.get_mut(key)
+    fn reply(&mut self, now: Now, caller: Caller, reply: &Reply) {
+        if let Some((key, generation)) = caller
+            && let Some((conn, found)) = self.conns.get_mut(key)
             && *found == generation
         {
             conn.answer(now, reply);

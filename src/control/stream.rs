@@ -5,6 +5,7 @@ use crate::reactor::acceptor::Accept;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -93,6 +94,15 @@ impl Stream {
         };
         source.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
+
+    /// The kernel takes no more than a little at a time from now on, so that a client that does not read is known for it before
+    /// megabytes wait for it. Over a Unix socket it never takes much more.
+    pub fn keep_little(&self) {
+        if let Self::Tcp(stream) = self {
+            // A kernel that refuses holds a few events more.
+            let _ = SockRef::from(stream).set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
+        }
+    }
 }
 
 impl Socket for Stream {
@@ -124,6 +134,9 @@ impl Socket for Stream {
         }
     }
 }
+
+/// Unsent bytes that the kernel takes of a stream of events: a few of them.
+const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -23,6 +23,10 @@ pub struct Snapshot {
     pub queued_bytes_max: u64,
     /// Calls to the API by now.
     pub api_requests: u64,
+    /// Who watches the status page.
+    pub status_watchers: u64,
+    /// Looks at the node for it by now.
+    pub status_looks: u64,
     /// Whether the node takes connections.
     pub ready: bool,
 }
@@ -142,6 +146,8 @@ impl Snapshot {
         let help = "Weight of what may be queued to all connections";
         gauge(encoder, "roost_queued_bytes_max", help, self.queued_bytes_max)?;
         counter(encoder, "roost_api_requests", "Calls to the API", self.api_requests)?;
+        gauge(encoder, "roost_status_watchers", "Streams of the status page", self.status_watchers)?;
+        counter(encoder, "roost_status_looks", "Looks at the node for the status page", self.status_looks)?;
         let mut family = encoder.encode_descriptor(
             "roost_shard_up",
             "Whether a shard answered",
@@ -251,6 +257,8 @@ mod tests {
             connections_max: 9,
             queued_bytes_max: 7,
             api_requests: 1,
+            status_watchers: 2,
+            status_looks: 5,
             ready: true,
         });
         for line in [
@@ -259,6 +267,8 @@ mod tests {
             "roost_shard_up{shard=\"1\"} 0",
             "roost_connections_max 9",
             "roost_queued_bytes_max 7",
+            "roost_status_watchers 2",
+            "roost_status_looks_total 5",
             "roost_slow_consumers_total{bound=\"total\"} 6",
             "roost_pass_size_bucket{le=\"1.0\"} 2",
             "roost_pass_size_bucket{le=\"4.0\"} 4",

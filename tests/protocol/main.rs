@@ -11,4 +11,5 @@ mod life;
 mod limits;
 mod node;
 mod shards;
+mod status;
 mod wire;

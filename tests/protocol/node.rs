@@ -106,9 +106,14 @@ impl Node {
 
     /// A bare connection whose kernel keeps no more than a few KiB for us until we read.
     pub(crate) fn narrow_wire(&self) -> Wire {
+        self.narrow_wire_to(&self.public)
+    }
+
+    /// The same, to the listener with this address.
+    pub(crate) fn narrow_wire_to(&self, address: &str) -> Wire {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        socket.connect(&self.public.parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
         self.keep(socket.into()).into()
     }
 

@@ -192,6 +192,24 @@ impl Wire {
         response
     }
 
+    /// The next lines up to an empty one: a block of an event stream.
+    pub(crate) fn block(&mut self) -> String {
+        let length = loop {
+            match self.received.windows(2).position(|window| window == b"\n\n") {
+                Some(at) => break at + 2,
+                None => assert!(self.more(), "the peer closed after {}", self.text()),
+            }
+        };
+        String::from_utf8(self.take(length)).unwrap().trim_end().to_owned()
+    }
+
+    /// Whatever comes until the peer ends the stream, in whatever way.
+    pub(crate) fn until_end(&mut self) -> Vec<u8> {
+        // What fails is a stream that was reset.
+        let _ = self.stream.read_to_end(&mut self.received);
+        std::mem::take(&mut self.received)
+    }
+
     /// The next frame; demands what RFC 6455 demands of a server's frame.
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
         let start = self.take(2);

@@ -70,6 +70,41 @@ def density(world):
     wrong.error(405, "method_not_allowed")
 
 
+@scenario("/status says what happened, and / is a page that shows it", "--shards", "2")
+def status(world):
+    clients = [world.subscriber("shared") for _ in range(5)]
+    world.publish("shared", 1)
+    assert [client.hear()["data"] for client in clients] == [1] * 5
+    found = world.curl("/status").json()
+    assert found["connections"]["count"] == 5 and found["messages"]["published"] == 1, found
+    assert found["messages"]["delivered"] == 5 and found["over_ms"] > 0, found
+    assert found["channels"]["top"] == [{"channel": "shared", "subscribers": 5, "unsure": 0}], found
+    assert [shard["answered"] for shard in found["shards"]] == [True, True], found
+    assert {close["fault"] for close in found["closes"]} == {"nobody", "peer", "network", "node"}, found
+    page = world.curl("/")
+    assert page.status == 200 and page.content_type == "text/html; charset=utf-8", page
+    assert page.text.startswith("<!doctype html>") and "status/events" in page.text, page
+    for path in ("/", "/status", "/status/events"):
+        head = world.curl(path, "-I")
+        assert head.status == 200 and "{" not in head.text and "<" not in head.text, head
+        world.curl(path, "-X", "POST").error(405, "method_not_allowed")
+        world.curl(path, "-H", "Origin: https://evil.example").error(403, "forbidden")
+
+
+@scenario("/status/events is a stream that curl reads: an event at once, and one a second from then on")
+def events(world):
+    curl = world.run(["curl", "--silent", "--no-buffer", "--noproxy", "*", f"http://{world.api}/status/events"])
+    lines = []
+    while sum(line.startswith("data: ") for line in lines) < 3:
+        lines.append(curl.stdout.readline())
+    assert lines[0].startswith("retry: ") and lines[1] == "\n", lines
+    seen = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert seen[0]["node"]["watchers"] == 1, seen
+    apart = [later["node"]["uptime_ms"] - sooner["node"]["uptime_ms"] for sooner, later in zip(seen, seen[1:])]
+    assert all(900 <= ms < 5000 for ms in apart), apart
+    assert metrics(world)["roost_status_watchers"] == 1
+
+
 @scenario("/channels lists what is subscribed, by prefix, and /channels/{c} tells of one")
 def channels(world):
     world.subscriber("chat:1", "chat:2", "news/today")
