@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod api;
+pub mod assets;
 pub mod bench;
 pub mod capacity;
 pub mod cli;

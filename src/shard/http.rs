@@ -1,6 +1,7 @@
 //! A plain HTTP request: routed, answered, and the connection kept for the next one. Must never answer a page that may not ask.
 
 use super::Shard;
+use crate::assets;
 use crate::clock::Now;
 use crate::conn::Phase;
 use crate::conn::socket::Socket;
@@ -10,7 +11,7 @@ use crate::disconnect::Disconnect;
 use crate::limits::{KEEP_ALIVE_MS, PIPELINED_BYTES_MAX};
 use crate::proto::body::{BodyLength, body_length};
 use crate::proto::handshake;
-use crate::proto::http::{Answer, Head, Refusal, put_answer};
+use crate::proto::http::{Answer, Head, Refusal, put_answer, put_answer_head};
 use crate::proto::query::parse_live_query;
 
 /// A channel asked for in a query, checked, and where the client left off.
@@ -39,7 +40,7 @@ impl<S: Socket> Shard<S> {
             (POLL, "GET") => self.begin_poll(now, slot, head),
             (POLL, "POST") => self.begin_call(now, slot, head),
             (POLL, _) => Err(method_not_allowed("GET, POST, OPTIONS")),
-            _ => Err(Refusal::new(404, "not_found", NOT_FOUND)),
+            (path, _) => self.answer_asset(now, slot, head, path),
         }
     }
 
@@ -72,6 +73,26 @@ impl<S: Socket> Shard<S> {
         ));
         headers.push(("Access-Control-Max-Age", "7200".to_owned()));
         self.put_http(slot, 204, "", &[], &headers);
+        self.answered(now, slot);
+        Ok(())
+    }
+
+    fn answer_asset(&mut self, now: Now, slot: u32, head: &Head<'_>, path: &str) -> Result<(), Refusal> {
+        let asset = assets::find(path).ok_or_else(|| Refusal::new(404, "not_found", NOT_FOUND))?;
+        if !matches!(head.method, "GET" | "HEAD") {
+            return Err(method_not_allowed("GET, HEAD"));
+        }
+        no_body(head)?;
+        let keep_alive = self.decide_keeping(slot);
+        let is_known = head.members("If-None-Match").any(|tag| asset.is_tagged(tag));
+        let (status, body) = if is_known { (304, &[][..]) } else { (200, asset.body) };
+        let tag = asset.tag();
+        let headers = [&asset.headers()[..], &[("ETag", tag.as_str())]].concat();
+        let answer = Answer { status, content_type: asset.content_type, body, keep_alive, headers: &headers };
+        match head.method {
+            "HEAD" => put_answer_head(&mut self.replies, &answer),
+            _ => put_answer(&mut self.replies, &answer),
+        }
         self.answered(now, slot);
         Ok(())
     }
@@ -165,4 +186,4 @@ const LIVE: &str = "/live";
 const EVENTS: &str = "/events";
 const POLL: &str = "/poll";
 const NOT_FOUND: &str =
-    "there are /live for WebSocket, /events for a stream of events, and /poll for polling";
+    "there are /live for WebSocket, /events for a stream of events, /poll for polling, and /roost.js";
