@@ -4,12 +4,15 @@
 mod api;
 mod channels;
 mod client;
+mod events;
+mod fallback;
 mod frames;
 mod handshake;
 mod history;
 mod life;
 mod limits;
 mod node;
+mod poll;
 mod shards;
 mod status;
 mod wire;
