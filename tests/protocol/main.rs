@@ -9,6 +9,7 @@ mod fallback;
 mod frames;
 mod handshake;
 mod history;
+mod http;
 mod life;
 mod limits;
 mod node;
