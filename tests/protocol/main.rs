@@ -14,6 +14,8 @@ mod life;
 mod limits;
 mod node;
 mod poll;
+mod publisher;
+mod roaming;
 mod shards;
 mod status;
 mod wire;
