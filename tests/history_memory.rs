@@ -2,7 +2,7 @@
 
 use allocation_counter::measure;
 use roost::clock::Now;
-use roost::config::policy::{Policy, Slow};
+use roost::config::policy::{Auth, Policy, Slow};
 use roost::hub::history::{Bounds, History, LogId};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ const POLICY: Policy = Policy {
     history_ttl_ms: 60_000,
     presence: false,
     slow: Slow::Disconnect,
+    auth: Auth::Public,
 };
 
 fn history() -> History {

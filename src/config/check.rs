@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::address::ApiAddr;
 use super::error::Problem;
 use super::options::Options;
+use super::policy::Auth;
 use super::settings::Settings;
 use super::units::{Size, Span};
 use crate::limits::{
@@ -94,6 +95,11 @@ impl Check<'_> {
             let unfit = [("history", count), ("history_ttl", ttl)]
                 .map(|(key, error)| error.map(|error| Problem::Unfit { setting: described(key), error }));
             self.problems.extend(unfit.into_iter().flatten());
+            if rule.auth == Some(Auth::Token) {
+                let error = "no token is looked at yet, so everybody could use these channels: leave it out"
+                    .to_owned();
+                self.problems.push(Problem::Unfit { setting: described("auth"), error });
+            }
         }
     }
 

@@ -29,7 +29,7 @@ pub use address::{ApiAddr, ListenAddr};
 pub use error::{ConfigError, Problem, UnknownVariable};
 pub use log::{LogFormat, LogLevel};
 pub use options::{Call, Host, Options, command};
-pub use policy::{Policies, Policy, Slow};
+pub use policy::{Auth, Policies, Policy, Slow};
 pub use settings::{Place, Setting, Settings, Source};
 pub use site::Site;
 pub use units::{Size, Span};

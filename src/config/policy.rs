@@ -24,6 +24,8 @@ pub struct Policy {
     pub presence: bool,
     /// What becomes of a subscriber that reads too slowly.
     pub slow: Slow,
+    /// Who may follow the channel, and publish to it where clients may.
+    pub auth: Auth,
 }
 
 /// What becomes of a subscriber that reads more slowly than is published.
@@ -73,6 +75,49 @@ impl fmt::Display for Slow {
 
 text_in_toml!(Slow);
 
+/// Who may use a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Auth {
+    /// Everybody.
+    #[default]
+    Public,
+    /// Who has a token that allows it.
+    Token,
+}
+
+impl Auth {
+    /// Both of them, the default first.
+    pub const ALL: [Self; 2] = [Self::Public, Self::Token];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl FromStr for Auth {
+    type Err = ValueError;
+
+    fn from_str(typed: &str) -> Result<Self, ValueError> {
+        Self::ALL.into_iter().find(|auth| auth.word() == typed).ok_or_else(|| ValueError {
+            typed: typed.to_owned(),
+            wanted: "who may use a channel",
+            nearest: nearest(typed, Self::ALL.map(Self::word)).map(str::to_owned),
+            valid: "public or token",
+        })
+    }
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+text_in_toml!(Auth);
+
 impl Default for Policy {
     /// PROTOCOL §6: 32 publications, 2 minutes, slow readers are cut.
     fn default() -> Self {
@@ -82,6 +127,7 @@ impl Default for Policy {
             history_ttl_ms: 120_000,
             presence: false,
             slow: Slow::Disconnect,
+            auth: Auth::Public,
         }
     }
 }
@@ -100,6 +146,8 @@ pub struct PolicyRule {
     pub presence: Option<bool>,
     /// See [`Policy::slow`].
     pub slow: Option<Slow>,
+    /// See [`Policy::auth`].
+    pub auth: Option<Auth>,
 }
 
 impl PolicyRule {
@@ -112,6 +160,7 @@ impl PolicyRule {
             history_ttl: Some(Span::from_millis(policy.history_ttl_ms)),
             presence: Some(policy.presence),
             slow: Some(policy.slow),
+            auth: Some(policy.auth),
         }
     }
 
@@ -123,6 +172,7 @@ impl PolicyRule {
             history_ttl_ms: self.history_ttl.map_or(shorter.history_ttl_ms, Span::millis),
             presence: self.presence.unwrap_or(shorter.presence),
             slow: self.slow.unwrap_or(shorter.slow),
+            auth: self.auth.unwrap_or(shorter.auth),
         }
     }
 }
@@ -242,6 +292,7 @@ mod tests {
         history_ttl: None,
         presence: None,
         slow: None,
+        auth: None,
     };
     const OPEN: PolicyRule = PolicyRule { clients_may_publish: Some(true), ..SILENT };
     const SHUT: PolicyRule = PolicyRule { clients_may_publish: Some(false), ..SILENT };
@@ -287,19 +338,25 @@ mod tests {
             ("ab", PolicyRule { history_ttl: ten_seconds, ..OPEN }),
             ("abc", PolicyRule { history: Some(0), presence: Some(true), ..SILENT }),
             ("abcd", PolicyRule { history: Some(1), slow: Some(Slow::Latest), ..SILENT }),
-            ("abcde", PolicyRule { presence: Some(false), ..SILENT }),
+            ("abcde", PolicyRule { presence: Some(false), auth: Some(Auth::Token), ..SILENT }),
+            ("abcdef", PolicyRule { history: Some(2), ..SILENT }),
+            ("abcdefg", PolicyRule { auth: Some(Auth::Public), ..SILENT }),
         ];
         let policies = Policies::new(&rules(&of)).unwrap();
         let history = |name| {
             let policy = policies.for_channel(name);
             (policy.clients_may_publish, policy.history, policy.history_ttl_ms, policy.presence, policy.slow)
         };
+        let auth = |name| policies.for_channel(name).auth;
         assert_eq!(history("b"), (false, 32, 120_000, false, Slow::Disconnect));
         assert_eq!(history("a1"), (false, 5, 120_000, false, Slow::Disconnect));
         assert_eq!(history("ab1"), (true, 5, 10_000, false, Slow::Disconnect));
         assert_eq!(history("abc1"), (true, 0, 10_000, true, Slow::Disconnect));
         assert_eq!(history("abcd1"), (true, 1, 10_000, true, Slow::Latest));
         assert_eq!(history("abcde1"), (true, 1, 10_000, false, Slow::Latest));
+        assert_eq!([auth("abcd1"), auth("abcde1"), auth("abcdef1"), auth("abcdefg1")], {
+            [Auth::Public, Auth::Token, Auth::Token, Auth::Public]
+        });
     }
 
     #[test]

@@ -260,6 +260,10 @@ fn a_wrong_key_or_value_in_the_file_is_named_with_line_column_and_neighbour() {
             "roost.toml:2:8: channels.\"a\".slow: `true` is not what becomes of slow readers (disconnect, drop or latest)",
         ),
         (
+            "[channels.a]\nauth = \"tokens\"",
+            "roost.toml:2:8: channels.\"a\".auth: `tokens` is not who may use a channel: did you mean `token`? (public or token)",
+        ),
+        (
             "[channels.\"a b\"]",
             "roost.toml:1:11: channels.\"a b\": no channel name can begin with \"a b\": ' ' is",
         ),
@@ -370,6 +374,16 @@ fn what_may_wait_for_one_client_must_fit_into_what_may_wait_for_all() {
     let text = complaint(&["--queue-hard", "1MiB"], &[("ROOST_QUEUE_TOTAL", "512KiB")], "");
     let refused = "ROOST_QUEUE_TOTAL=512KiB: must not be smaller than `--queue-hard 1MiB`: ";
     assert!(text.starts_with(refused), "{text}");
+}
+
+#[test]
+fn channels_are_not_said_to_be_closed_where_no_token_is_looked_at() {
+    let refused =
+        "roost.toml:2:1: channels.\"a:\".auth = \"token\": no token is looked at yet, so everybody could use";
+    let text = complaint(&[], &[], "[channels.\"a:\"]\nauth = \"token\"");
+    assert!(text.starts_with(refused), "{text}");
+    let config = load_from(&[], &[], "[channels.\"a:\"]\nauth = \"public\"").unwrap().config;
+    assert_eq!(config.policies.for_channel("a:1").auth, Auth::Public);
 }
 
 #[test]

@@ -314,7 +314,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::policy::Slow;
+    use crate::config::policy::{Auth, Slow};
 
     const POLICY: Policy = Policy {
         clients_may_publish: false,
@@ -322,6 +322,7 @@ mod tests {
         history_ttl_ms: 1_000,
         presence: false,
         slow: Slow::Disconnect,
+        auth: Auth::Public,
     };
     const BOUNDS: Bounds = Bounds { bytes: 10_000, log_bytes: 1_000, page_bytes: 100 };
 

@@ -146,6 +146,7 @@ pub(crate) fn draw_policies(rng: &mut Rng) -> Policies {
         history_ttl: Some(Span::from_millis(pick(rng, &[0, 30, 1_000, 120_000, 120_000, 400_000]))),
         presence: Some(rng.bool()),
         slow: Some(pick(rng, &Slow::ALL)),
+        auth: None,
     };
     let rules = [("", rule(false)), ("open:", rule(true)), ("open:long/", rule(true))];
     let rules = rules.map(|(prefix, rule)| (prefix.to_owned(), rule));
