@@ -21,4 +21,5 @@ pub mod reactor;
 pub mod shard;
 pub mod sys;
 pub mod table;
+pub mod tokens;
 pub mod transport;

@@ -239,6 +239,38 @@ pub const KEEP_ALIVE_MS: u64 = 75_000;
 /// connection ends behind them.
 pub const PIPELINED_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of a token. One in a request's head has less room.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Channels and prefixes that one token may name, for subscribing and publishing together.
+pub const TOKEN_PATTERNS_MAX: usize = 256;
+/// Bytes of the user that a token is for: what OpenID Connect allows a `sub`.
+pub const USER_BYTES_MAX: usize = 255;
+/// How far the clocks of a node and of whoever issues its tokens may differ, in seconds.
+pub const TOKEN_LEEWAY_S: u64 = 10;
+/// The last moment that a token may name, in seconds since the Unix epoch: the end of the year 9999. What is later was
+/// meant as milliseconds.
+pub const MOMENT_S_MAX: u64 = 253_402_300_799;
+/// Keys that tokens may be signed with.
+pub const KEYS_MAX: usize = 64;
+/// Keys that a token which names none is tried with. Each try costs a check of a signature, whoever asks for it.
+pub const TOKEN_KEYS_TRIED_MAX: usize = 4;
+/// Bytes of a key, or of the file that it is in.
+pub const KEY_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a key's name.
+pub const KEY_ID_BYTES_MAX: usize = 128;
+/// Bytes of a secret for HS256: as many as its hash has (RFC 7518 §3.2).
+pub const HS256_SECRET_BYTES_MIN: usize = 32;
+/// Bits of an RSA key (RFC 7518 §3.3).
+pub const RSA_BITS_MIN: usize = 2048;
+/// Bits of an RSA key that the library still verifies with.
+pub const RSA_BITS_MAX: usize = 8192;
+/// Bytes of a key set.
+pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
+/// Users that are shut out at once.
+pub const REVOCATIONS_MAX: usize = 16 * 1024;
+/// Time that a user is shut out at least, in seconds: longer where a token was seen that lives longer.
+pub const REVOCATION_KEEP_S: u64 = 24 * 60 * 60;
+
 /// The bounds that an operator may set, as the shards see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -11,7 +11,7 @@ const LEAVES: [&str; 9] =
 /// The rooms of each floor, from the ground up, as in `src/README.md`.
 const FLOORS: [&[&str]; 6] = [
     &["proto"],
-    &["conn", "transport", "dialect"],
+    &["conn", "transport", "dialect", "tokens"],
     &["hub", "api"],
     &["shard"],
     &["reactor", "sys", "control", "cluster", "takeover", "bench"],
