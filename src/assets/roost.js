@@ -203,14 +203,13 @@ var Roost = (() => {
       const turn = ++this.#turn;
       const hasToken = await this.#freshToken();
       if (turn !== this.#turn) return;
-      if (hasToken) this.#link = this.#make(this.#rank);
-      else this.#comeBack();
+      if (!hasToken) return this.#comeBack();
+      this.#link = this.#make(this.#rank);
+      this.#link.open();
     }
 
     #make(rank, onTrial = false) {
-      const link = new LINKS[this.#kinds[rank]](this.#host, rank, onTrial);
-      link.open();
-      return link;
+      return new LINKS[this.#kinds[rank]](this.#host, rank, onTrial);
     }
 
     /** A link works. */
@@ -219,7 +218,7 @@ var Roost = (() => {
         this.#after('trial', this.#host.timeoutMs + 2_000, () => this.#promote(link));
       } else if (link === this.#link) {
         this.#after('stable', STABLE_MS, () => this.#settle(link));
-        if (link.rank) this.#after('probe', this.#probeMs, () => this.#probe(0));
+        if (link.rank && !this.#timers.has('probe')) this.#probeLater();
         if (this.#isQuiet()) link.say?.({ type: 'visibility', state: 'hidden' });
         this.#announce(this.#kinds[link.rank]);
         for (const request of this.#requests.values()) this.#send(request);
@@ -259,7 +258,7 @@ var Roost = (() => {
       this.#trial?.end();
       this.#link = this.#trial = null;
       this.#connected = false;
-      ['connect', 'stable', 'trial', 'probe', 'refresh', 'update'].forEach((name) => this.#clear(name));
+      ['connect', 'stable', 'trial', 'refresh', 'update'].forEach((name) => this.#clear(name));
       for (const [id, { sent }] of this.#requests) {
         if (sent === 'link') this.#answer(id, failure('outcome_unknown', 'the connection was lost before the answer'));
       }
@@ -315,19 +314,25 @@ var Roost = (() => {
       remember(this.#host.url, link.rank && { kind: this.#kinds[link.rank], probeMs: this.#probeMs });
     }
 
-    /** Puts the ways from `rank` on that are better than the present one on trial, best first. */
+    #probeLater() {
+      this.#after('probe', this.#probeMs, () => this.#probe(0));
+    }
+
+    /** Puts the ways from `rank` on that are better than the present one on trial, best first, while that one delivers. */
     #probe(rank) {
       this.#clear('trial');
-      if (rank < this.#rank) {
+      this.#trial = null;
+      // Without a channel to ask for, an event stream would prove nothing.
+      if (rank < this.#rank && this.#connected && this.#channels.size) {
         this.#trial = this.#make(rank, true);
+        this.#trial.open();
       } else {
-        this.#trial = null;
-        this.#probeLater();
-        this.#after('probe', this.#probeMs, () => this.#probe(0));
+        this.#patience();
+        if (this.#rank) this.#probeLater();
       }
     }
 
-    #probeLater() {
+    #patience() {
       this.#probeMs = Math.min(this.#probeMs * 3, PROBE_MAX_MS);
     }
 
@@ -339,9 +344,8 @@ var Roost = (() => {
       this.#link = link;
       this.#rank = link.rank;
       this.#strikes = 0;
-      this.#probeLater();
-      link.onTrial = false;
-      link.update();
+      this.#patience();
+      link.takeOver();
       this.#up(link);
     }
 
@@ -466,7 +470,7 @@ var Roost = (() => {
       this.#after('refresh', Math.max(expiresMs - 30_000, expiresMs / 2), async () => {
         const link = this.#link;
         this.#tokenIsOld = true;
-        if ((await this.#freshToken()) && link === this.#link) link.authenticate();
+        if ((await this.#freshToken()) && link === this.#link) link?.authenticate?.();
       });
     }
 
@@ -497,6 +501,7 @@ var Roost = (() => {
       } else if (this.#asleep) {
         this.#asleep = false;
         this.#attempts = 0;
+        this.#tick();
         this.#connect();
       } else if (this.#options.hidden === 'quiet' && this.#connected) {
         this.#link.say?.({ type: 'visibility', state: 'visible' });
@@ -517,6 +522,7 @@ var Roost = (() => {
     /** No connection until somebody looks. */
     #sleep(reason) {
       this.#asleep = true;
+      ['probe', 'tick'].forEach((name) => this.#clear(name));
       this.#drop({ code: 0, reason });
     }
 
@@ -653,6 +659,12 @@ var Roost = (() => {
       this.host.down(this, end);
     }
 
+    /** From now on the page gets what it brings. */
+    takeOver() {
+      this.onTrial = false;
+      this.open();
+    }
+
     /** Ends without a word to the host. */
     end() {
       this.#over = true;
@@ -675,8 +687,8 @@ var Roost = (() => {
       try {
         this.#ws = new WebSocket(this.#address(), 'roost.v1');
       } catch (error) {
-        // A page of https may not open ws://, for one. Later, because the host does not know this link yet.
-        return this.watch(0, () => this.fall({ code: 0, reason: error.message, blame: true }));
+        // A page of https may not open ws://, for one.
+        return this.fall({ code: 0, reason: error.message, blame: true });
       }
       this.#ws.onmessage = ({ data }) => this.#hear(data);
       this.#ws.onerror = () => {};
@@ -731,27 +743,32 @@ var Roost = (() => {
       } catch {
         return this.fall({ code: 0, reason: 'what came was no JSON', blame: true });
       }
+      if (message.type === 'welcome') this.#pingMs = message.ping_ms * this.host.pace;
       this.#waits = false;
-      this.watch(this.#pingMs ?? this.host.timeoutMs, () => this.check());
-      if (message.type === 'welcome') this.#welcome(message);
+      this.watch(this.#pingMs, () => this.check());
+      if (message.type === 'welcome') this.#welcome();
       else if (message.type === 'authenticated') this.#rise(message);
       else if (message.type === 'subscribed') this.#subscribed(message);
       else if (message.type === 'error') this.#refused(message);
       else this.host.hear(this, message);
     }
 
-    #welcome({ ping_ms: pingMs }) {
-      this.#pingMs = pingMs * this.host.pace;
+    #welcome() {
       if (this.host.token()) this.authenticate();
       else this.#rise();
     }
 
     #rise(authenticated) {
-      if (authenticated && !this.onTrial) this.host.refresh(authenticated.expires_in_ms);
+      if (authenticated) this.host.refresh(authenticated.expires_in_ms);
       if (this.isUp) return;
       this.rise();
       if (this.onTrial) this.check();
       else this.update();
+    }
+
+    takeOver() {
+      this.onTrial = false;
+      this.update();
     }
 
     /** Makes what the server sends what the page wants. */
@@ -795,18 +812,21 @@ var Roost = (() => {
 
   /** A link made of requests: of one that never ends, or of many. */
   class Requests extends Link {
+    channels = [];
     #abort = new AbortController();
-
-    open() {
-      this.update();
-    }
 
     shut() {
       this.#abort.abort();
     }
 
-    /** Asks anew, for the channels that the page wants now. */
-    async update() {
+    update() {
+      const wanted = this.host.channels();
+      const same = wanted.length === this.channels.length && wanted.every((channel) => this.live.has(channel));
+      if (!same) this.open();
+    }
+
+    /** Asks, or asks anew, for the channels that the page wants now. */
+    async open() {
       this.#abort.abort();
       const { signal } = (this.#abort = new AbortController());
       try {
@@ -849,7 +869,7 @@ var Roost = (() => {
 
     /** Takes one line of the stream, and the data of the event so far; returns them as they are then. */
     #line(line, data) {
-      const [, field, value] = /^(\w+): ?(.*)/.exec(line) ?? [];
+      const [, field, value] = /^(\w+): ?(.*)/s.exec(line) ?? [];
       if (field === 'data') return [...data, value];
       if (field === 'retry') this.#retryMs = Number(value);
       if (field === 'id') this.#begin(value.split(','));
@@ -867,8 +887,9 @@ var Roost = (() => {
 
   class Poll extends Requests {
     async request(signal) {
-      // The first answer comes at once: it proves that the way works.
-      const wait = this.isUp ? Math.floor(POLL_WAIT_SECONDS * this.host.pace) : 0;
+      // The first answer comes at once and proves that the way works; so does that for a channel without a cursor.
+      const holds = this.isUp && this.channels.every(({ cursor }) => cursor);
+      const wait = holds ? Math.floor(POLL_WAIT_SECONDS * this.host.pace) : 0;
       const began = Date.now();
       this.watchSilence(wait * 1_000 + this.host.timeoutMs);
       const response = await ask(this.host, 'poll', { channels: this.channels, wait, signal });

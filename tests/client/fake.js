@@ -2,6 +2,9 @@
 // Must never know how its words travel: `pipe.js` carries them in memory, `wire.js` over real sockets.
 'use strict';
 
+/** Between two comments of an event stream. */
+const HEARTBEAT_MS = 15_000;
+
 class Fake {
   /** By name: epoch, offset of the last publication, and those that are kept. */
   channels = new Map();
@@ -14,6 +17,10 @@ class Fake {
   expiresMs = 600_000;
   pingMs = 25_000;
   history = 32;
+  /** It hears nothing. */
+  deaf = false;
+  /** It sends the comments that keep a stream alive. */
+  beats = true;
   /** Channels that nobody may follow, with the code that says so. */
   refused = new Map();
   #epochs = 0;
@@ -104,6 +111,7 @@ class Fake {
 
   /** A client's message, from a WebSocket or, without a session of its own, from POST. */
   hear(session, message) {
+    if (this.deaf) return undefined;
     this.heard.push(message);
     const { type, channel, id } = message;
     const refuse = (code) => session.say({ type: 'error', code, message: `${type} is refused: ${code}`, id });
@@ -158,6 +166,7 @@ class Session {
   }
 
   leave() {
+    clearTimeout(this.timer);
     this.fake.sessions.delete(this);
   }
 }
@@ -166,6 +175,11 @@ class Session {
 function openStream(fake, wanted, write, end) {
   const frame = (message, cursors) => write(`id: ${cursors}\nevent: ${message.type}\ndata: ${JSON.stringify(message)}\n\n`);
   const session = new Session(fake, frame, end);
+  const beat = () => {
+    write(':\n\n');
+    session.timer = setTimeout(beat, HEARTBEAT_MS);
+  };
+  if (fake.beats) session.timer = setTimeout(beat, HEARTBEAT_MS);
   const missed = [];
   for (const [name, since] of wanted) {
     session.follows.set(name, since || fake.cursor(name));
@@ -182,7 +196,6 @@ function holdPoll(fake, wanted, waitMs, answer) {
   const messages = [];
   const session = new Session(fake, (message) => messages.push(message), () => {});
   const finish = () => {
-    clearTimeout(session.timer);
     session.leave();
     answer({ messages, cursors: Object.fromEntries(session.follows) });
   };

@@ -22,6 +22,10 @@ class Pipe {
   /** Addresses asked for, in order. */
   addresses = [];
   latencyMs = () => LATENCY_MS;
+  /** A WebSocket that is silent for so long is cut, as by a proxy. */
+  idleMs = Infinity;
+  /** Whether polls are held, or all answered at once. */
+  holds = true;
   /** Connections under way. */
   open = new Set();
 
@@ -47,6 +51,11 @@ class Pipe {
     for (const connection of [...this.open]) connection.cut();
   }
 
+  /** WebSockets under way. */
+  sockets() {
+    return [...this.open].filter((connection) => connection instanceof PipeSocket);
+  }
+
   async #fetch(url, { method, headers, body, signal }) {
     const way = method === 'POST' ? 'post' : url.pathname.endsWith('/events') ? 'sse' : 'poll';
     const fate = this.fate(way, url);
@@ -70,7 +79,7 @@ class Pipe {
   }
 
   #poll(call, url, { mute }) {
-    const wait = Number(url.searchParams.get('wait')) * 1_000;
+    const wait = this.holds ? Number(url.searchParams.get('wait')) * 1_000 : 0;
     if (mute) return call.forever();
     return call.answer((done) => (call.session = holdPoll(this.fake, wantedOf(url.searchParams), wait, done)));
   }
@@ -104,6 +113,7 @@ class Call {
     const abort = () => this.#end(new DOMException('aborted', 'AbortError'));
     if (signal?.aborted) abort();
     signal?.addEventListener('abort', abort);
+    this.deafen = () => signal?.removeEventListener('abort', abort);
   }
 
   travel() {
@@ -134,6 +144,7 @@ class Call {
   finish() {
     if (this.#over) return false;
     this.#over = true;
+    this.deafen();
     this.session?.leave();
     this.pipe.open.delete(this);
     return true;
@@ -141,7 +152,6 @@ class Call {
 
   #end(error) {
     if (!this.finish()) return;
-    clearTimeout(this.session?.timer);
     this.reject(error);
     this.onCut();
   }
@@ -158,6 +168,7 @@ class PipeSocket {
   #over = false;
   #isOpen = false;
   #session;
+  #idle;
   #arrivals = { here: 0, there: 0 };
 
   constructor(pipe, url, protocol) {
@@ -196,12 +207,15 @@ class PipeSocket {
   #close(code, reason) {
     if (this.#over) return;
     this.#over = true;
+    clearTimeout(this.#idle);
     this.pipe.open.delete(this);
     this.#session?.leave();
     this.onclose({ code, reason });
   }
 
   #later(where, action) {
+    clearTimeout(this.#idle);
+    if (this.pipe.idleMs < Infinity) this.#idle = setTimeout(() => this.cut(), this.pipe.idleMs);
     const at = Math.max(this.#arrivals[where], Date.now() + this.pipe.latencyMs());
     this.#arrivals[where] = at;
     setTimeout(() => this.#over || action(), at - Date.now());

@@ -43,6 +43,41 @@ class World {
   }
 }
 
+/** Publishes 1, 2, 3 … to a channel, one every `everyMs`, until `stop`. */
+function publishEvery(world, channel, everyMs) {
+  const all = [];
+  let timer;
+  const next = () => {
+    world.fake.publish(channel, all.push(all.length + 1));
+    timer = setTimeout(next, everyMs);
+  };
+  next();
+  const stop = async () => {
+    clearTimeout(timer);
+    await world.clock.advance(1_000);
+  };
+  /** What a client must have that followed from the beginning: all from the first that it got. */
+  const after = (client) => all.slice(client.data()[0] - 1);
+  return { all, stop, after };
+}
+
+/** A browser's localStorage. */
+class Storage {
+  #items = new Map();
+
+  getItem(key) {
+    return this.#items.get(key) ?? null;
+  }
+
+  setItem(key, value) {
+    this.#items.set(key, String(value));
+  }
+
+  removeItem(key) {
+    this.#items.delete(key);
+  }
+}
+
 /** Runs a test in a world of its own. */
 function inWorld(test) {
   return async () => {
@@ -55,4 +90,4 @@ function inWorld(test) {
   };
 }
 
-module.exports = { World, inWorld };
+module.exports = { World, inWorld, publishEvery, Storage };

@@ -1,13 +1,12 @@
 //! Whoever comes back with its cursor gets what it missed, each once and in order, or is told what is lost.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::node::Node;
+use crate::publisher::Publisher;
 use crate::wire::{CLOSE, TEXT, Wire, frame};
 
 /// Publishes the numbers from `first` to `last`.
@@ -376,37 +375,6 @@ const CHANNELS: [&str; 3] = ["chat:a", "chat:b", "chat:c"];
 /// Clients, and how often each connects.
 const CLIENTS: u64 = 4;
 const RECONNECTS: u64 = 60;
-/// Publications a second, to each channel.
-const RATE: u64 = 1000;
-
-/// Publishes to all channels at [`RATE`], the offset as data, until the sender is dropped; then tells how many it were.
-fn publisher(node: &Node) -> (Sender<()>, JoinHandle<u64>) {
-    let (stop, stopped) = channel::<()>();
-    let api = node.api.clone();
-    let publish = move || {
-        let (mut wire, began, mut published) = (Wire::connect(&api), Instant::now(), 0);
-        while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
-            let due = began.elapsed().as_millis() as u64 * RATE / 1000;
-            let numbers = published + 1..=due;
-            let line = |number| {
-                CHANNELS.map(|name| format!("{{\"channel\":\"{name}\",\"data\":{number}}}\n")).concat()
-            };
-            let body: String = numbers.map(line).collect();
-            if body.is_empty() {
-                continue;
-            }
-            let length = body.len();
-            let head = format!(
-                "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: {length}\r\n\r\n"
-            );
-            wire.send((head + &body).as_bytes());
-            assert_eq!(wire.response().status, 200);
-            published = due;
-        }
-        published
-    };
-    (stop, thread::spawn(publish))
-}
 
 /// A client that never leaves in an orderly way.
 struct Nomad {
@@ -456,7 +424,7 @@ impl Nomad {
 #[test]
 fn clients_that_reconnect_240_times_while_1000_messages_a_second_are_published_have_each_exactly_once() {
     let node = Node::start(&["--shards", "3", "--history", "20000"]);
-    let (stop, publisher) = publisher(&node);
+    let publisher = Publisher::start(&node, &CHANNELS, 1000);
     let nomad = |seed| Nomad {
         cursors: Default::default(),
         heard: Default::default(),
@@ -467,8 +435,7 @@ fn clients_that_reconnect_240_times_while_1000_messages_a_second_are_published_h
     for round in 0..RECONNECTS {
         nomads.iter_mut().for_each(|nomad| nomad.visit(&node, round));
     }
-    drop(stop);
-    let published = publisher.join().unwrap();
+    let published = publisher.stop();
     for (client, nomad) in nomads.iter().enumerate() {
         for (name, heard) in CHANNELS.iter().zip(&nomad.heard) {
             let first = heard.first().copied().unwrap_or(1);

@@ -16,6 +16,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
+use crate::fallback::{Poller, Stream};
 use crate::wire::{Response, Wire};
 
 /// Longer than anything here may take: a drain is over after 10 s by default.
@@ -102,6 +103,21 @@ impl Node {
     /// A bare connection to the public listener.
     pub(crate) fn wire(&self) -> Wire {
         self.dial().into()
+    }
+
+    /// A stream of events with this query.
+    pub(crate) fn stream(&self, query: &str) -> Stream {
+        self.stream_with(query, &[])
+    }
+
+    /// The same, with these headers.
+    pub(crate) fn stream_with(&self, query: &str, headers: &[&str]) -> Stream {
+        Stream::open(self.wire(), query, headers)
+    }
+
+    /// A client that polls, on one connection.
+    pub(crate) fn poller(&self) -> Poller {
+        Poller::from(self.wire())
     }
 
     /// A bare connection whose kernel keeps no more than a few KiB for us until we read.

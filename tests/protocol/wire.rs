@@ -210,6 +210,12 @@ impl Wire {
         std::mem::take(&mut self.received)
     }
 
+    /// Sends a request; returns what it is answered.
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
+        self.send(request.as_ref());
+        self.response()
+    }
+
     /// The next frame; demands what RFC 6455 demands of a server's frame.
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
         let start = self.take(2);

@@ -1,6 +1,7 @@
 //! What one connection is owed: its requests in order, and its place in each channel. Every message of the node is held
 //! against it.
 
+use crate::places::{Places, Taken};
 use crate::trace::count;
 use crate::truth::{Channel, Heads, Number, Truth, floor};
 use roost::config::policy::Slow;
@@ -37,25 +38,6 @@ struct Request {
     too_many: Option<bool>,
 }
 
-/// A place in a channel.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    /// The last offset received, or passed over by a gap.
-    pub(crate) at: Cursor,
-    flow: Flow,
-}
-
-/// What may come next of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    /// What is published.
-    Live,
-    /// A gap. Up to `head` everything was missed: all of it is lost, or only the beginning.
-    Gap { head: u64, whole: bool },
-    /// What was missed, with a gap in it where the node had no more of it when it came to that.
-    Past,
-}
-
 /// How many follow a channel, as far as a subscriber was told.
 #[derive(Debug, Clone, Copy, Default)]
 struct Presence {
@@ -76,7 +58,7 @@ pub(crate) struct Customs {
 #[derive(Debug)]
 pub(crate) struct Book {
     requests: VecDeque<Request>,
-    places: BTreeMap<Channel, Place>,
+    pub(crate) places: Places,
     /// Of the channels that it follows.
     presence: BTreeMap<Channel, Presence>,
     /// The last answer to the question how many follow a channel.
@@ -84,8 +66,6 @@ pub(crate) struct Book {
     /// The channels that it will follow once everything asked is answered.
     wanted: BTreeSet<Channel>,
     customs: Customs,
-    /// The client ever said that nobody looks at it.
-    pub(crate) was_hidden: bool,
 }
 
 /// Everything that the node may say. No other members.
@@ -96,13 +76,13 @@ pub(crate) struct Message<'a> {
     pub(crate) kind: &'a str,
     channel: Option<&'a str>,
     #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    timestamp: Option<u64>,
-    offset: Option<u64>,
-    cursor: Option<&'a str>,
+    pub(crate) data: Option<&'a RawValue>,
+    pub(crate) timestamp: Option<u64>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) cursor: Option<&'a str>,
     recovered: Option<bool>,
-    from: Option<u64>,
-    to: Option<u64>,
+    pub(crate) from: Option<u64>,
+    pub(crate) to: Option<u64>,
     count: Option<u64>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
@@ -115,26 +95,24 @@ pub(crate) struct Message<'a> {
 }
 
 /// What a message means beyond the book.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum News {
     Nothing,
     /// The client's place in a channel, for its next connection.
     Place(Channel, Cursor),
-    /// As `Place`; the notification was made at this moment of the wall clock, and may come from what is kept
-    /// for those who come back or lag: it need not have been queued.
-    Notification(Channel, Cursor, u64, bool),
+    /// As `Place`, behind a notification.
+    Notification(Channel, Taken),
 }
 
 impl Book {
     pub(crate) fn new(customs: Customs) -> Self {
         Self {
             requests: VecDeque::new(),
-            places: BTreeMap::new(),
+            places: Places::default(),
             presence: BTreeMap::new(),
             counts: BTreeMap::new(),
             wanted: BTreeSet::new(),
             customs,
-            was_hidden: false,
         }
     }
 
@@ -158,10 +136,6 @@ impl Book {
         Some(false)
     }
 
-    pub(crate) fn places(&self) -> &BTreeMap<Channel, Place> {
-        &self.places
-    }
-
     /// How many follow a channel as this subscriber was told last.
     pub(crate) fn announced(&self, channel: Channel) -> Option<u64> {
         self.presence.get(&channel)?.announced
@@ -170,7 +144,7 @@ impl Book {
     /// Whether it may have missed an announcement: it was getting its past, or may have lagged or been put behind.
     pub(crate) fn may_have_missed(&self, channel: Channel, truth: &Truth) -> bool {
         let replayed = self.presence.get(&channel).is_none_or(|presence| presence.doubtful);
-        replayed || self.was_hidden || truth.slow[channel] != Slow::Disconnect
+        replayed || self.places.was_hidden || truth.slow[channel] != Slow::Disconnect
     }
 
     /// What it was last answered when it asked how many follow a channel.
@@ -182,12 +156,6 @@ impl Book {
     pub(crate) fn owed(&self) -> Option<String> {
         let first = self.requests.front()?;
         Some(format!("{} answers, first to {first:?}", self.requests.len()))
-    }
-
-    /// A channel of which a gap must come next.
-    pub(crate) fn owes_gap(&self) -> Option<Channel> {
-        let owed = self.places.iter().find(|(_, place)| matches!(place.flow, Flow::Gap { .. }));
-        owed.map(|(channel, _)| *channel)
     }
 
     /// Whether an answer is owed that needs nobody but the connection's own shard.
@@ -204,14 +172,15 @@ impl Book {
     pub(crate) fn hear(&mut self, message: &Message<'_>, text: &str, truth: &mut Truth) -> News {
         let channel = message.channel.map(|name| truth.channel(name));
         match (message.kind, channel) {
-            ("notification", Some(channel)) => self.notification(message, text, channel, truth),
+            ("notification", Some(channel)) => {
+                News::Notification(channel, self.places.notification(message, text, channel, truth))
+            }
             ("subscribed", Some(channel)) => self.subscribed(message, channel, truth),
-            ("gap", Some(channel)) => self.gap(message, channel, truth),
+            ("gap", Some(channel)) => News::Place(channel, self.places.gap(message, channel, truth)),
             ("unsubscribed", Some(channel)) => {
                 let request = self.answered(message, Some(channel));
                 assert_eq!(request.kind, Kind::Unsubscribe);
-                let place = self.places.remove(&channel).expect("it followed the channel");
-                assert!(!matches!(place.flow, Flow::Gap { .. }), "a gap was owed");
+                self.places.leave(channel);
                 self.presence.remove(&channel);
                 News::Nothing
             }
@@ -238,34 +207,6 @@ impl Book {
         }
     }
 
-    fn notification(
-        &mut self,
-        message: &Message<'_>,
-        text: &str,
-        channel: Channel,
-        truth: &mut Truth,
-    ) -> News {
-        let name = &truth.names[channel];
-        let data = message.data.expect("data").get();
-        let offset = message.offset.expect("an offset");
-        let timestamp = message.timestamp.expect("a timestamp");
-        let exact = format!(
-            r#"{{"type":"notification","channel":"{name}","data":{data},"timestamp":{timestamp},"offset":{offset}}}"#
-        );
-        assert_eq!(text, exact, "a notification has five members");
-        let place = self.places.get_mut(&channel).unwrap_or_else(|| panic!("it follows no {name}: {text}"));
-        assert!(!matches!(place.flow, Flow::Gap { .. }), "the gap comes before what follows it");
-        assert_eq!(offset, place.at.offset + 1, "lost, doubled or out of order in {name}");
-        let replayed = place.flow == Flow::Past;
-        if replayed {
-            count("replayed");
-        }
-        let excused = replayed || self.was_hidden || truth.slow[channel] != Slow::Disconnect;
-        place.advance(offset, channel, truth);
-        truth.met(channel, place.at, data);
-        News::Notification(channel, place.at, timestamp, excused)
-    }
-
     /// The answer to a question, or an announcement.
     fn presence(&mut self, message: &Message<'_>, text: &str, channel: Channel, truth: &Truth) {
         let (name, number) = (&truth.names[channel], message.count.expect("a count"));
@@ -273,7 +214,7 @@ impl Book {
         if message.id.is_some() {
             let request = self.answered(message, Some(channel));
             assert_eq!(request.kind, Kind::Presence);
-            let least = u64::from(self.places.contains_key(&channel) && !self.is_leaving(channel));
+            let least = u64::from(self.places.contains(channel) && !self.is_leaving(channel));
             assert!(number >= least, "it follows {name} itself");
             count("presence asked for");
             self.counts.insert(channel, number);
@@ -302,67 +243,11 @@ impl Book {
         assert!(head.offset >= floor, "it joined at {head}, but {floor} was known before it asked");
         truth.seen(channel, head);
         assert_eq!(message.recovered.is_some(), since.is_some(), "`recovered` comes where `since` was");
-        let place = match (since, message.recovered) {
-            (Some(since), Some(recovered)) => resumed(since, head, recovered),
-            (_, _) => Place { at: head, flow: Flow::Live },
-        };
-        if place.flow == Flow::Past {
-            count("recovered what was missed");
-            let had = truth.past.as_ref().is_none_or(|past| {
-                place.at.offset >= past.head(channel)
-                    || past.lost_ms(channel, place.at.offset + 1) >= request.asked_ms
-            });
-            assert!(had, "{place:?} of {channel} cannot be recovered: the next one was lost before");
-        }
-        let before = self.places.insert(channel, place);
-        assert!(before.is_none(), "subscribed twice");
-        self.presence.insert(channel, Presence { announced: None, doubtful: place.flow != Flow::Live });
         assert_ne!(request.too_many, Some(true), "more channels than allowed");
-        if place.flow == Flow::Live { News::Place(channel, head) } else { News::Nothing }
-    }
-
-    fn gap(&mut self, message: &Message<'_>, channel: Channel, truth: &mut Truth) -> News {
-        let place = self.places.get_mut(&channel).expect("a gap comes to subscribers");
-        let (from, to) = message.from.zip(message.to).expect("a gap has two ends");
-        assert_eq!(from, place.at.offset + 1, "the gap begins where the client is");
-        let cursor = Cursor { epoch: place.at.epoch, offset: to };
-        assert_eq!(message.cursor, Some(cursor.to_string().as_str()), "the cursor behind the gap");
-        truth.seen(channel, cursor);
-        let conflates = self.was_hidden || truth.slow[channel] == Slow::Latest;
-        let lags = conflates || truth.slow[channel] == Slow::Drop;
-        let answers = matches!(place.flow, Flow::Gap { .. });
-        let whole = match place.flow {
-            Flow::Live => {
-                assert!(lags, "a gap {from}..={to} for somebody who missed nothing");
-                count(if conflates { "gap: what was conflated" } else { "gap: what a slow reader lost" });
-                true
-            }
-            Flow::Gap { head, whole: true } => {
-                assert_eq!(to, head, "a cursor from elsewhere is worth nothing");
-                count("gap: a cursor from elsewhere");
-                place.flow = Flow::Live;
-                place.at = cursor;
-                return News::Place(channel, cursor);
-            }
-            Flow::Gap { head, whole: false } => {
-                count(if to == head { "gap: everything" } else { "gap: the beginning" });
-                to == head
-            }
-            Flow::Past => {
-                count("gap: what was lost meanwhile");
-                false
-            }
-        };
-        for (past, offset) in truth.past.iter().flat_map(|past| (from..=to).map(move |offset| (past, offset)))
-        {
-            let lost_ms = past.lost_ms(channel, offset);
-            let overtaken = conflates && !answers && past.is_overtaken(channel, offset);
-            let excused = overtaken || lost_ms <= truth.now_ms();
-            assert!(excused, "{offset} of {channel} could be had until {lost_ms}");
-        }
-        place.flow = if whole { Flow::Live } else { Flow::Past };
-        place.advance(to, channel, truth);
-        News::Place(channel, place.at)
+        let since = since.zip(message.recovered);
+        let level = self.places.subscribed(channel, head, since, request.asked_ms, truth);
+        self.presence.insert(channel, Presence { announced: None, doubtful: !level });
+        if level { News::Place(channel, head) } else { News::Nothing }
     }
 
     fn refused(&mut self, message: &Message<'_>, truth: &Truth) {
@@ -377,7 +262,7 @@ impl Book {
         }
         let channel = self.requests[self.find(message)].channel;
         let request = self.answered(message, channel);
-        let follows = channel.is_some_and(|channel| self.places.contains_key(&channel));
+        let follows = channel.is_some_and(|channel| self.places.contains(channel));
         let open = channel.is_some_and(|channel| is_open(&truth.names[channel]));
         let fits = match (code, request.kind) {
             ("already_subscribed", Kind::Subscribe { .. }) => follows,
@@ -420,36 +305,6 @@ impl Book {
         let asked = |request: &Request| request.id.as_deref() == id && (id.is_some() || nonsense(request));
         self.requests.iter().position(asked)
     }
-}
-
-impl Place {
-    /// Everything up to `offset` has come, or is known to be lost.
-    fn advance(&mut self, offset: u64, channel: Channel, truth: &Truth) {
-        self.at.offset = offset;
-        // Whoever has everything had it already when the node sent this, and is live since.
-        if truth.past.as_ref().is_some_and(|past| past.head(channel) == offset) {
-            self.flow = Flow::Live;
-        }
-    }
-}
-
-/// Where a client is that has come back.
-fn resumed(since: Cursor, head: Cursor, recovered: bool) -> Place {
-    let behind = since.epoch == head.epoch && since.offset < head.offset;
-    if since == head {
-        count("recovered the head");
-        assert!(recovered, "the head must be recovered");
-        return Place { at: head, flow: Flow::Live };
-    }
-    if !behind {
-        assert!(!recovered, "{since} cannot be recovered at {head}");
-        return Place {
-            at: Cursor { offset: 0, ..head },
-            flow: Flow::Gap { head: head.offset, whole: true },
-        };
-    }
-    let flow = if recovered { Flow::Past } else { Flow::Gap { head: head.offset, whole: false } };
-    Place { at: since, flow }
 }
 
 /// Where clients may publish.

@@ -1,6 +1,5 @@
 //! The end of a world: the faults stop, and everything that was promised must be kept.
 
-use crate::book::Kind;
 use crate::client::{Client, Stage};
 use crate::trace::{count, say};
 use crate::truth::{Channel, floor};
@@ -9,8 +8,7 @@ use roost::clock::TICK_MS;
 use roost::config::policy::Slow;
 use roost::dialect::cursor::Cursor;
 use roost::disconnect::{Bound, Disconnect};
-use roost::limits::{HIDDEN_REST_MS, PRESENCE_DEBOUNCE_MS, PUBLISH_ID_KEEP_MS};
-use roost::proto::frame::Opcode;
+use roost::limits::{HIDDEN_REST_MS, PUBLISH_ID_KEEP_MS};
 use roost::shard::mail::{Answer, Question};
 use std::collections::BTreeSet;
 
@@ -47,7 +45,7 @@ impl World {
     }
 
     /// The model and the node agree about everything.
-    fn check_settled(&mut self) {
+    pub(crate) fn check_settled(&mut self) {
         self.check_nobody_waits();
         if self.clients.iter().any(|client| client.hidden) {
             // These wait for their second, and for nothing else.
@@ -68,7 +66,7 @@ impl World {
     }
 
     /// Everyone that somebody looks at has what anybody knows of, before anything else wakes a shard.
-    fn check_nobody_waits(&self) {
+    pub(crate) fn check_nobody_waits(&self) {
         for channel in 0..self.truth.names.len() {
             let heads = self.truth.heads(channel);
             for client in self
@@ -76,7 +74,7 @@ impl World {
                 .iter()
                 .filter(|client| follows(client, channel) && !client.stalled && !client.hidden)
             {
-                let (who, at) = (client.serial, client.book.places()[&channel].at);
+                let (who, at) = (client.serial, place(client, channel));
                 let head = floor(&heads, at.epoch);
                 assert_eq!(at.offset, head, "client {who} waits for {}", self.truth.names[channel]);
             }
@@ -119,7 +117,7 @@ impl World {
         let followers: Vec<&Client> = self.clients.iter().filter(|client| follows(client, channel)).collect();
         assert_eq!(known, followers.len(), "subscribers of {name}");
         for client in followers {
-            let at = client.book.places()[&channel].at;
+            let at = place(client, channel);
             let who = client.serial;
             assert!(client.stalled || Some(at) == head, "client {who} is at {at} of {name}, not at {head:?}");
         }
@@ -177,85 +175,6 @@ impl World {
         self.settle();
     }
 
-    /// Once nothing has changed for a while, everyone who was ever told knows how many follow; and when somebody leaves
-    /// then, everyone is told.
-    fn everyone_is_counted(&mut self) {
-        let counted = |world: &Self| {
-            let channels = 0..world.truth.names.len();
-            channels.filter(|&channel| world.truth.counted[channel]).collect::<Vec<_>>()
-        };
-        self.nothing_changes();
-        for channel in counted(self) {
-            self.check_presence(channel, false);
-        }
-        if self.has_tight_rate() {
-            return;
-        }
-        self.everyone_asks();
-        for channel in counted(self) {
-            let able = |client: &Client| follows(client, channel) && client.can_speak();
-            let Some(at) = self.clients.iter().position(able) else { continue };
-            let (clients, scene) = self.scene();
-            clients[at].ask(Kind::Unsubscribe, Some(channel), scene.truth);
-            self.settle();
-            self.nothing_changes();
-            self.check_presence(channel, true);
-        }
-        self.check_settled();
-    }
-
-    /// Waits until nobody has come or gone for as long as a change may wait for its announcement.
-    fn nothing_changes(&mut self) {
-        loop {
-            let before = self.followers();
-            self.wait(PRESENCE_DEBOUNCE_MS + 2 * TICK_MS);
-            if self.followers() == before {
-                return;
-            }
-        }
-    }
-
-    /// How many follow each channel. Nobody comes any more.
-    fn followers(&self) -> Vec<u64> {
-        let channels = 0..self.truth.names.len();
-        let of = |channel| self.clients.iter().filter(|client| follows(client, channel)).count() as u64;
-        channels.map(of).collect()
-    }
-
-    /// Whoever follows a channel knows how many do, if it was told at all and cannot have missed it; all of them that are
-    /// looked at must when `told` is set, which is after a change that nothing kept them from hearing of.
-    fn check_presence(&self, channel: Channel, told: bool) {
-        let count = self.followers()[channel];
-        let name = &self.truth.names[channel];
-        let listens = |client: &&Client| follows(client, channel) && !client.stalled && !client.hidden;
-        for client in self.clients.iter().filter(listens) {
-            let announced = client.book.announced(channel);
-            let excused = announced.is_none() || client.book.may_have_missed(channel, &self.truth);
-            let knows = announced == Some(count) || (!told && excused);
-            assert!(knows, "client {} knows of {announced:?} in {name}, not of {count}", client.serial);
-        }
-    }
-
-    /// Every channel's count is what everyone is answered.
-    fn everyone_asks(&mut self) {
-        let (clients, scene) = self.scene();
-        let able = |client: &Client| client.can_speak() && client.stage == Stage::Open && !client.stalled;
-        for client in clients.iter_mut().filter(|client| able(client)) {
-            for channel in 0..scene.truth.names.len() {
-                client.ask(Kind::Presence, Some(channel), scene.truth);
-            }
-        }
-        self.settle();
-        let followers = self.followers();
-        for client in self.clients.iter().filter(|client| able(client)) {
-            for (channel, count) in followers.iter().enumerate() {
-                let told = client.book.count(channel);
-                let expected = self.truth.counted[channel].then_some(*count);
-                assert_eq!(told, expected, "client {} asks about {channel}", client.serial);
-            }
-        }
-    }
-
     /// All timeouts pass: who answers stays, everybody else is gone, each for its own reason.
     fn time_is_up(&mut self) {
         let limits = self.limits.clone();
@@ -289,110 +208,6 @@ impl World {
             assert!(pinged, "client {who} answers all pings and was not pinged, or not kept");
         }
         self.check_settled();
-    }
-
-    /// Time may have leapt while they waited for their turn.
-    fn give_signs_of_life(&mut self) {
-        for client in self.clients.iter_mut().filter(|client| client.can_speak() && !client.manners.mute) {
-            client.frame(Opcode::Pong, b"alive");
-        }
-        self.settle();
-    }
-
-    /// One client stalls, and reads on in time, but not to the end: it stays below what may be queued for long.
-    fn a_slow_reader_catches_up(&mut self) {
-        let limits = self.limits.clone();
-        if self.has_tight_total() {
-            return;
-        }
-        // Publications of 1,000 bytes are too coarse for smaller bounds.
-        if limits.queue_soft_bytes < 4_000 || limits.queue_hard_bytes < limits.queue_soft_bytes + 4_000 {
-            return;
-        }
-        let wanted = limits.queue_soft_bytes + 1_000;
-        let Some(serial) = self.make_slow_consumer(Slow::Disconnect, wanted) else { return };
-        let mut left = limits.queue_soft_bytes * 5 / 8 + 2_000;
-        while left > 0 {
-            let at = self.place(serial);
-            let count = left.min(self.clients[at].pipe.borrow().down.len());
-            assert!(count > 0, "client {serial} gets nothing although it reads");
-            left -= count;
-            let (clients, mut scene) = self.scene();
-            clients[at].stalled = false;
-            clients[at].read(count, &mut scene);
-            clients[at].stalled = true;
-            self.settle();
-        }
-        self.outlast_the_soft_bound(serial);
-        let at = self.place(serial);
-        assert!(self.clients[at].stage.is_open(), "client {serial} had caught up and was cut");
-        count("a slow reader that caught up");
-    }
-
-    /// One client stalls for as long as it likes, on a channel that cuts nobody for that, and reads on.
-    fn a_slow_reader_is_kept(&mut self, slow: Slow) {
-        if self.has_tight_total() {
-            return;
-        }
-        let limits = self.limits.clone();
-        let Some(serial) = self.make_slow_consumer(slow, limits.queue_hard_bytes + 2_000) else { return };
-        self.outlast_the_soft_bound(serial);
-        let at = self.place(serial);
-        assert!(self.clients[at].stage.is_open(), "client {serial} was cut although its channel is {slow}");
-        self.check_nobody_waits();
-        count(&format!("a slow reader of a {slow} channel that was kept"));
-    }
-
-    /// A client that stalls goes on with it for longer than a queue may be over its soft bound, alive all the while, and reads on.
-    fn outlast_the_soft_bound(&mut self, serial: u64) {
-        for _ in 0..4 {
-            let at = self.place(serial);
-            self.clients[at].frame(Opcode::Pong, b"alive");
-            self.wait(self.limits.queue_soft_for_ms / 4 + self.round_ms());
-        }
-        let at = self.place(serial);
-        self.clients[at].stalled = false;
-        self.settle();
-    }
-
-    /// One client stops reading, and gets so many bytes of a channel with this policy. Returns its serial.
-    fn make_slow_consumer(&mut self, slow: Slow, wanted: usize) -> Option<u64> {
-        let slows = self.truth.slow.clone();
-        let of_policy =
-            |client: &Client| client.book.places().keys().find(|&&channel| slows[channel] == slow).copied();
-        let able = |client: &&mut Client| {
-            let narrow = client.pipe.borrow().window <= 5_000;
-            is_open(client) && client.can_speak() && !client.hidden && of_policy(client).is_some() && narrow
-        };
-        let client = self.clients.iter_mut().find(able)?;
-        let channel = of_policy(client)?;
-        client.stalled = true;
-        let serial = client.serial;
-        let wanted = client.pipe.borrow().window + wanted;
-        say(|| format!("client {serial} reads no more"));
-        let mut bytes = 0;
-        while bytes <= wanted {
-            let call = (self.next_ticket(), 0);
-            bytes += self.publish_to(channel, call, 900);
-            self.settle();
-        }
-        Some(serial)
-    }
-
-    /// Where a client is that must still be there.
-    fn place(&self, serial: u64) -> usize {
-        let at = self.clients.iter().position(|client| client.serial == serial);
-        at.unwrap_or_else(|| panic!("client {serial} is gone"))
-    }
-
-    fn check_slow_consumer(&mut self, serial: u64) {
-        let Some(at) = self.clients.iter().position(|client| client.serial == serial) else { return };
-        let gone = self.clients[at].pipe.borrow().server_gone;
-        assert!(gone, "client {serial} reads nothing and was kept");
-        let (clients, mut scene) = self.scene();
-        clients[at].thaw(&scene);
-        clients[at].read(usize::MAX, &mut scene);
-        assert_ne!(clients[at].stage, Stage::Closed(Some(4004)), "a slow consumer was taken for idle");
     }
 
     fn everyone_leaves(&mut self) {
@@ -464,7 +279,7 @@ impl World {
     }
 
     /// Lets time pass from one moment that a shard asked for to the next.
-    fn wait(&mut self, ms: u64) {
+    pub(crate) fn wait(&mut self, ms: u64) {
         let end_ms = self.now.mono_ms + ms;
         while self.now.mono_ms < end_ms {
             let due_ms = self.node.due_ms().unwrap_or(end_ms).clamp(self.now.mono_ms + 1, end_ms);
@@ -474,19 +289,24 @@ impl World {
     }
 
     /// The clock hand has seen everybody after this time.
-    fn round_ms(&self) -> u64 {
+    pub(crate) fn round_ms(&self) -> u64 {
         let limits = &self.limits;
         let shortest = limits.ping_interval_ms.min(limits.handshake_timeout_ms).min(limits.close_timeout_ms);
         (shortest / 4).clamp(100, 1_000) + 100
     }
 }
 
-fn is_open(client: &Client) -> bool {
+pub(crate) fn is_open(client: &Client) -> bool {
     client.stage.is_open() && !client.pipe.borrow().server_gone
 }
 
 /// Whether the node must know this client as a subscriber. Noise that is no whole frame changes nothing.
-fn follows(client: &Client, channel: Channel) -> bool {
+pub(crate) fn follows(client: &Client, channel: Channel) -> bool {
     let speaks = client.can_speak() || client.manners.wild && !client.manners.left;
-    is_open(client) && speaks && client.book.places().contains_key(&channel)
+    is_open(client) && speaks && client.book.places.contains(channel)
+}
+
+/// Where a client that follows a channel is in it.
+fn place(client: &Client, channel: Channel) -> Cursor {
+    client.book.places.at(channel).expect("it follows the channel")
 }

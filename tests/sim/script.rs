@@ -150,7 +150,7 @@ impl Client {
     /// Says that nobody looks at it, or that somebody does.
     fn hide(&mut self, hidden: bool) {
         self.hidden = hidden;
-        self.book.was_hidden |= hidden;
+        self.book.places.was_hidden |= hidden;
         let state = if hidden { "hidden" } else { "visible" };
         count(state);
         self.text(&format!(r#"{{"type":"visibility","state":"{state}","id":7}}"#));
