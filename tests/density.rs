@@ -14,7 +14,9 @@ use roost::shard::conn_table::Token;
 use roost::shard::mail::{Answer, Mail, Parcel, Publisher, Question, Report};
 use roost::shard::{Next, Readiness, Settings, Shard};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::ops::Range;
 
 const NOW: Now = Now { mono_ms: 3_600_000, wall_ms: 1_700_000_000_000 };
 const READABLE: Readiness = Readiness { readable: true, writable: true, read_closed: false };
@@ -23,6 +25,8 @@ const CONNS: u32 = 3_000;
 const LATEST: u32 = 9_000_000;
 const UPGRADE: &[u8] = b" HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+const TRANSPORTS: [&str; 3] = ["/live", "/events", "/poll"];
 
 /// A peer without heap: it says one thing, and takes what comes until it stalls.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ enum Says {
     Upgrade(u32, u32),
     /// The upgrade, coming back to this channel with this cursor.
     Resume(u32, Cursor),
+    /// Any transport, by its path, following the same from this place on.
+    Get(&'static str, u32, u32, Cursor),
     /// The beginning of a head.
     HalfHead,
     /// A masked text frame of 1,000 bytes, of which 100 come.
@@ -53,11 +59,12 @@ impl Socket for Peer {
         match std::mem::replace(&mut self.says, Says::Nothing) {
             Says::Nothing => return Err(ErrorKind::WouldBlock.into()),
             Says::Upgrade(first, count) => {
-                write!(rest, "GET /live?channel=user:{first:07}")?;
-                for number in first + 1..first + count {
-                    write!(rest, "&channel=user:{number:07}")?;
-                }
+                put_target(&mut rest, "/live", first..first + count, "")?;
                 rest.write_all(UPGRADE)?;
+            }
+            Says::Get(path, first, count, since) => {
+                put_target(&mut rest, path, first..first + count, since)?;
+                rest.write_all(if path == "/live" { UPGRADE } else { b" HTTP/1.1\r\nHost: node\r\n\r\n" })?;
             }
             Says::Resume(number, since) => {
                 write!(rest, "GET /live?channel=user:{number:07}&since={since}")?;
@@ -84,6 +91,11 @@ impl Socket for Peer {
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn put_target(out: &mut impl Write, path: &str, mut of: Range<u32>, since: impl Display) -> io::Result<()> {
+    write!(out, "GET {path}?")?;
+    of.try_for_each(|number| write!(out, "channel=user:{number:07}&since={since}&"))
 }
 
 /// Some shards and their mail.
@@ -246,6 +258,67 @@ fn every_byte_of_connections_with_a_channel_each_is_accounted_for_and_names_are_
             world.settle();
         });
         demand_truth(&mut world, allocated);
+    }
+}
+
+/// What is allocated for a crowd on one of the transports, where each follows so many channels, all of which have something
+/// published: the same ones, or others than everybody else.
+fn allocated_for(path: &'static str, count: u32, shared: bool) -> u64 {
+    let (mut world, allocated) = counted(1, |world| {
+        let mut head = Cursor::default();
+        let (step, last) = if shared { (0, count) } else { (count, CONNS * count) };
+        (0..last).for_each(|number| head = world.publish(&format!("user:{number:07}"), "1"));
+        (0..CONNS).for_each(|number| world.connect(Says::Get(path, number * step, count, head)));
+        world.settle();
+        // Not what their coming took for a moment.
+        world.shards[0].give_back();
+    });
+    let heap = demand_truth(&mut world, allocated);
+    assert_eq!((heap.boxes, heap.queues), (0, 0), "an idle connection owns no box: {heap:#?}");
+    assert_eq!(world.shards[0].counters().subscriptions, u64::from(CONNS * count), "all are held");
+    allocated
+}
+
+#[test]
+fn an_idle_stream_of_one_channel_costs_what_a_websocket_does_and_a_held_poll_its_place_more() {
+    for shared in [true, false] {
+        let [websockets, streams, polls] = TRANSPORTS.map(|path| allocated_for(path, 1, shared));
+        // A subscription and a cursor, without what the allocator adds to a block.
+        assert_eq!((streams, polls), (websockets, websockets + u64::from(CONNS) * 24));
+    }
+}
+
+#[test]
+fn streams_and_polls_of_several_channels_cost_a_place_for_each_more() {
+    // The table of places, and a cursor for each channel that there is room for: 4, 8, 32.
+    for (count, bytes) in [(2, 112), (7, 160), (30, 544)] {
+        let [websockets, streams, polls] = TRANSPORTS.map(|path| allocated_for(path, count, true));
+        assert_eq!((streams, polls), (websockets + u64::from(CONNS) * bytes, streams), "{count} channels");
+    }
+}
+
+#[test]
+fn when_all_streams_and_polls_have_left_what_they_took_is_given_back() {
+    let (mut world, settings) = World::prepared(2, &Policies::default());
+    world.shards.extend(settings.into_iter().map(Shard::new));
+    let head = world.publish("user:0000000", "1");
+    for number in 0..CONNS {
+        match number % 4 {
+            0 => world.connect(Says::Get("/events", number, 3, head)),
+            1 => world.connect(Says::Get("/events", 0, 1, head)),
+            // Two of three channels are elsewhere: that poll is answered, and its connection kept.
+            2 => world.connect(Says::Get("/poll", 0, 3, head)),
+            _ => world.connect(Says::Get("/poll", 0, 1, head)),
+        }
+    }
+    world.settle();
+    assert!(world.heap().subscriptions > u64::from(CONNS / 4) * (24 + 3 * 24));
+    (0..CONNS as usize).for_each(|peer| world.say(peer, Says::End));
+    world.settle();
+    let heap = world.heap();
+    assert_eq!([heap.slab, heap.boxes, heap.queues, heap.subscriptions], [0; 4], "{heap:#?}");
+    for counters in world.shards.iter().map(Shard::counters) {
+        assert_eq!((counters.transports, counters.subscriptions, counters.panics), ([0; 3], 0, 0));
     }
 }
 
