@@ -30,6 +30,7 @@ var Roost = (() => {
   /** What the server allows (PROTOCOL §6). */
   const CHANNELS_MAX = 128;
   const CHANNEL_NAME = /^[\w\-=@,.;:/]{1,164}$/;
+  const CURSOR = /^[0-9A-Za-z]+-\d+$/;
   /** Subscriptions sent in one second; the server takes 50 messages a second, and 100 at once. */
   const SUBSCRIBE_BURST = 48;
   /** Characters of channels in a handshake. Request heads over 8 KiB are refused, by some proxies sooner. */
@@ -52,6 +53,8 @@ var Roost = (() => {
   const POLL_PAUSE_MS = 1_000;
   /** Comments of the server come every 15 s. */
   const SSE_SILENCE_MS = 40_000;
+  /** A better way has held its trial when it has lived for this long and for the time of a pong. */
+  const TRIAL_MS = 2_000;
   const TICK_MS = 5_000;
   /** A timer as late as this has slept, and the machine with it. */
   const SLEPT_MS = 20_000;
@@ -66,13 +69,13 @@ var Roost = (() => {
 
   class Roost {
     #options;
-    /** The transports in question, best first; `#rank` counts in it. */
-    #kinds;
     #channels = new Map();
     #handlers = new Map();
     /** Promises that wait for an answer, by the id of the message. */
     #requests = new Map();
-    #timers = new Map();
+    #timers = new Timers();
+    #ladder;
+    #page;
     /** What links know of their client. */
     #host;
     #token;
@@ -85,36 +88,30 @@ var Roost = (() => {
     #trial = null;
     /** Counts connections, so that a token that comes late finds out that nobody waits for it any more. */
     #turn = 0;
-    #rank = 0;
-    #strikes = 0;
+    /** Attempts that have failed in a row. */
     #attempts = 0;
-    #probeMs = PROBE_MS;
-    /** The transports that have worked. */
-    #proven = new Set();
-
     /** The page wants a connection. */
     #open = false;
     /** Nobody looks at the page, and there is none. */
     #asleep = false;
     #connected = false;
     #transport = null;
-    /** Undoes what `#watchPage` did. */
-    #unwatch = [];
 
     constructor(url, options = {}) {
       this.#options = { hidden: 'close', hiddenAfter: 30_000, random: Math.random, ...options };
       const WebSocket = options.WebSocket ?? globalThis.WebSocket;
       const fetch = options.fetch ?? globalThis.fetch?.bind(globalThis);
       const able = { websocket: WebSocket, sse: fetch, poll: fetch };
-      this.#kinds = (options.transports ?? Object.keys(LINKS)).filter((kind) => able[kind]);
-      if (!this.#kinds.length) throw new TypeError('Roost: there is no transport; give options.WebSocket');
+      const kinds = (options.transports ?? Object.keys(LINKS)).filter((kind) => able[kind]);
+      if (!kinds.length) throw new TypeError('Roost: there is no transport; give options.WebSocket');
+      const address = new URL(url, globalThis.location?.href);
+      this.#ladder = new Ladder(kinds, address.host);
       this.#host = {
         WebSocket,
         fetch,
-        url: new URL(url, globalThis.location?.href),
+        url: address,
         timeoutMs: options.timeout ?? TIMEOUT_MS,
-        /** Halved by each early death: which part of the usual silence this network seems to bear. */
-        pace: 1,
+        pace: () => this.#ladder.pace,
         channels: () => [...this.#channels.values()],
         token: () => this.#token,
         nextId: () => ++this.#lastId,
@@ -123,18 +120,17 @@ var Roost = (() => {
         hear: (link, message) => this.#hear(link, message),
         begin: (link, channel, cursor, recovered) => this.#begin(link, channel, cursor, recovered),
         refuse: (channel, error) => this.#refuse(channel, error),
-        refresh: (expiresMs) => this.#refreshIn(expiresMs),
+        expires: (ms) => this.#refreshBefore(ms),
       };
-      this.#recall();
       this.open();
     }
 
-    // ---- what the page calls ----
+    // ---- what the page calls; roost.d.ts says what each does ----
 
     subscribe(name, listener, { since } = {}) {
       const leave = () => this.unsubscribe(name, listener);
       if (!this.#channels.has(name)) {
-        const error = this.#cannotFollow(name);
+        const error = this.#cannotFollow(name, since);
         if (error) {
           this.#emit('error', error);
           return leave;
@@ -148,8 +144,10 @@ var Roost = (() => {
 
     unsubscribe(name, listener) {
       const channel = this.#channels.get(name);
-      channel?.listeners.delete(listener);
-      if (!channel || (listener && channel.listeners.size)) return;
+      if (!channel) return;
+      if (listener) channel.listeners.delete(listener);
+      else channel.listeners.clear();
+      if (channel.listeners.size) return;
       this.#channels.delete(name);
       this.#update();
     }
@@ -186,7 +184,14 @@ var Roost = (() => {
       this.#open = this.#tokenIsOld = true;
       this.#asleep = false;
       this.#attempts = 0;
-      this.#watchPage();
+      this.#page = new Page(this.#options.hiddenAfter, {
+        hidden: () => this.#hidden(),
+        shown: () => this.#shown(),
+        aside: () => this.#sleep('pagehide'),
+        offline: () => this.#link?.check?.(),
+        online: () => this.#restart('online'),
+        resumed: () => this.#restart('resumed'),
+      });
       // In a moment: what the page subscribes to in the same breath goes with the handshake.
       queueMicrotask(() => this.#connect());
     }
@@ -199,28 +204,30 @@ var Roost = (() => {
 
     async #connect() {
       if (!this.#open || this.#asleep || this.#link) return;
-      this.#clear('connect');
+      this.#timers.clear('connect');
       const turn = ++this.#turn;
       const hasToken = await this.#freshToken();
       if (turn !== this.#turn) return;
       if (!hasToken) return this.#comeBack();
-      this.#link = this.#make(this.#rank);
+      this.#link = this.#make(this.#ladder.rank);
       this.#link.open();
     }
 
     #make(rank, onTrial = false) {
-      return new LINKS[this.#kinds[rank]](this.#host, rank, onTrial);
+      return new LINKS[this.#ladder.kinds[rank]](this.#host, rank, onTrial);
     }
 
     /** A link works. */
     #up(link) {
       if (link === this.#trial) {
-        this.#after('trial', this.#host.timeoutMs + 2_000, () => this.#promote(link));
+        this.#timers.set('trial', this.#host.timeoutMs + TRIAL_MS, () => this.#promote(link));
       } else if (link === this.#link) {
-        this.#after('stable', STABLE_MS, () => this.#settle(link));
+        this.#timers.set('settle', STABLE_MS, () => this.#settle(link));
         if (link.rank && !this.#timers.has('probe')) this.#probeLater();
-        if (this.#isQuiet()) link.say?.({ type: 'visibility', state: 'hidden' });
-        this.#announce(this.#kinds[link.rank]);
+        if (this.#options.hidden === 'quiet' && isHidden()) this.#tellVisibility('hidden');
+        // Before the requests: who follows a channel and publishes to it hears itself.
+        link.update();
+        this.#announce(this.#ladder.kinds[link.rank]);
         for (const request of this.#requests.values()) this.#send(request);
       }
     }
@@ -234,11 +241,11 @@ var Roost = (() => {
       if (opens) this.#emit('open', { transport: kind });
     }
 
-    /** A link has ended by itself: `end` is its code and reason, who is to blame, and how long to stay away. */
+    /** A link has ended by itself: `end` is its code and reason, whether the way is to blame, and how long to stay away. */
     #down(link, end) {
       if (link === this.#trial) return this.#probe(link.rank + 1);
       if (link !== this.#link) return;
-      this.#judge(link, end);
+      if (end.blame && !link.settled && !isOffline()) this.#ladder.strike(link);
       if (end.error) this.#emit('error', end.error);
       const unauthorized = UNAUTHORIZED.includes(end.code);
       this.#tokenIsOld ||= unauthorized;
@@ -252,26 +259,26 @@ var Roost = (() => {
 
     /** Ends whatever connection or attempt there is. */
     #drop({ code, reason }, final = false) {
-      const had = this.#link || final;
+      const tells = this.#link || final;
       this.#turn++;
       this.#link?.end();
       this.#trial?.end();
       this.#link = this.#trial = null;
       this.#connected = false;
-      ['connect', 'stable', 'trial', 'refresh', 'update'].forEach((name) => this.#clear(name));
+      this.#timers.clear('connect', 'settle', 'trial', 'refresh', 'update');
       for (const [id, { sent }] of this.#requests) {
         if (sent === 'link') this.#answer(id, failure('outcome_unknown', 'the connection was lost before the answer'));
       }
-      if (had) this.#emit('close', { code, reason, final });
+      if (tells) this.#emit('close', { code, reason, final });
     }
 
     /** Ends it for good. */
     #stop(end) {
       if (!this.#open) return;
       this.#open = false;
-      this.#unwatch.splice(0).forEach((undo) => undo());
-      [...this.#timers.keys()].forEach((name) => this.#clear(name));
+      this.#page.end();
       for (const id of this.#requests.keys()) this.#answer(id, failure('closed', 'the client is closed'));
+      this.#timers.clear('probe');
       this.#drop(end, true);
     }
 
@@ -280,82 +287,49 @@ var Roost = (() => {
      * `online`, and tries seldom in case the browser is wrong.
      */
     #comeBack(leastMs = 0) {
+      if (!this.#open || this.#asleep) return;
       const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#attempts);
       if (isOffline()) leastMs = Math.max(leastMs, BACKOFF_MAX_MS);
       else this.#attempts++;
-      this.#after('connect', leastMs + this.#options.random() * ceilingMs, () => this.#connect());
+      this.#timers.set('connect', leastMs + this.#options.random() * ceilingMs, () => this.#connect());
     }
 
-    /** The network is another one, or time has leapt: whatever there is will be dead, so begin anew at once. */
-    #restart(reason) {
-      this.#attempts = this.#strikes = 0;
-      this.#drop({ code: 0, reason });
-      this.#connect();
-    }
+    // ---- better ways ----
 
-    // ---- choosing the transport ----
-
-    /** Takes an early death as a strike, if the way is to blame for it, and leaves the way after enough of them. */
-    #judge(link, { blame }) {
-      if (!blame || link.settled || isOffline()) return;
-      const known = link.isUp || this.#proven.has(this.#kinds[link.rank]);
-      if (link.isUp) this.#host.pace = Math.max(this.#host.pace / 2, 1 / 8);
-      if (++this.#strikes < (known ? STRIKES : 1)) return;
-      this.#strikes = 0;
-      this.#rank = (this.#rank + 1) % this.#kinds.length;
-    }
-
-    /** A link has lived long enough. */
+    /** A link has lived long enough to be a good one. */
     #settle(link) {
       link.settled = true;
-      this.#attempts = this.#strikes = 0;
-      this.#proven.add(this.#kinds[link.rank]);
-      if (!link.rank) this.#probeMs = PROBE_MS;
-      remember(this.#host.url, link.rank && { kind: this.#kinds[link.rank], probeMs: this.#probeMs });
+      this.#attempts = 0;
+      this.#ladder.settle();
     }
 
     #probeLater() {
-      this.#after('probe', this.#probeMs, () => this.#probe(0));
+      this.#timers.set('probe', this.#ladder.probeMs, () => this.#probe(0));
     }
 
     /** Puts the ways from `rank` on that are better than the present one on trial, best first, while that one delivers. */
     #probe(rank) {
-      this.#clear('trial');
+      this.#timers.clear('trial');
       this.#trial = null;
       // Without a channel to ask for, an event stream would prove nothing.
-      if (rank < this.#rank && this.#connected && this.#channels.size) {
+      if (rank < this.#ladder.rank && this.#connected && this.#channels.size) {
         this.#trial = this.#make(rank, true);
         this.#trial.open();
       } else {
-        this.#patience();
-        if (this.#rank) this.#probeLater();
+        this.#ladder.wait();
+        if (this.#ladder.rank) this.#probeLater();
       }
-    }
-
-    #patience() {
-      this.#probeMs = Math.min(this.#probeMs * 3, PROBE_MAX_MS);
     }
 
     /** The link on trial takes over from the cursors that the old one has reached, so that nothing is lost or comes twice. */
     #promote(link) {
       this.#link.end();
-      this.#clear('probe');
-      this.#trial = null;
       this.#link = link;
-      this.#rank = link.rank;
-      this.#strikes = 0;
-      this.#patience();
+      this.#trial = null;
+      this.#timers.clear('probe');
+      this.#ladder.climb(link.rank);
       link.takeOver();
       this.#up(link);
-    }
-
-    #recall() {
-      const { kind, probeMs } = recall(this.#host.url);
-      const rank = this.#kinds.indexOf(kind);
-      if (rank < 1) return;
-      this.#rank = rank;
-      this.#probeMs = probeMs;
-      this.#proven.add(kind);
     }
 
     // ---- hearing ----
@@ -369,7 +343,7 @@ var Roost = (() => {
         this.#answer(id, message);
       } else if (type === 'error') {
         this.#emit('error', failure(message.code, message.message));
-      } else if (type === 'presence') {
+      } else if (type === 'presence' && link === this.#link) {
         this.#emit('presence', message);
       }
     }
@@ -387,7 +361,8 @@ var Roost = (() => {
 
     // ---- channels ----
 
-    #cannotFollow(name) {
+    #cannotFollow(name, since) {
+      if (since && !CURSOR.test(since)) return failure('bad_request', `this is no cursor: ${since}`, name);
       if (!CHANNEL_NAME.test(name)) return failure('bad_channel', `this is no name of a channel: ${name}`, name);
       if (this.#channels.size < CHANNELS_MAX) return null;
       return failure('too_many_channels', `a client follows ${CHANNELS_MAX} channels at most`, name);
@@ -395,17 +370,14 @@ var Roost = (() => {
 
     /** The server does not let this client follow the channel, for now or for good. */
     #refuse(channel, { code, message }) {
-      if (PASSING.includes(code)) {
-        this.#after('update', 1_000 + this.#options.random() * 2_000, () => this.#link?.update());
-        return;
-      }
+      if (PASSING.includes(code)) return this.#update(1_000 + this.#options.random() * 2_000);
       if (this.#channels.get(channel.name) === channel) this.#channels.delete(channel.name);
       this.#emit('error', failure(code, message, channel.name));
     }
 
     /** Tells the link that the channels are others, once for all that the page does in one breath. */
-    #update() {
-      this.#after('update', 0, () => this.#link?.update());
+    #update(ms = 0) {
+      this.#timers.set('update', ms, () => this.#link?.update());
     }
 
     // ---- requests ----
@@ -424,18 +396,19 @@ var Roost = (() => {
 
     /** Sends a request, unless it was sent before: nothing is published twice. */
     async #send(request) {
-      if (request.sent) return;
+      const { message, sent } = request;
+      if (sent) return;
       if (this.#link.say) {
         request.sent = 'link';
-        return this.#link.say(request.message);
+        this.#link.update();
+        return this.#link.say(message);
       }
       request.sent = 'post';
-      const { id } = request.message;
       try {
-        const response = await ask(this.#host, 'poll', { body: JSON.stringify(request.message) });
-        this.#answer(id, await response.json());
+        const response = await ask(this.#host, 'poll', { body: JSON.stringify(message) });
+        this.#answer(message.id, await response.json());
       } catch (error) {
-        this.#answer(id, error.code ? error : failure('outcome_unknown', error.message));
+        this.#answer(message.id, error.code ? error : failure('outcome_unknown', error.message));
       }
     }
 
@@ -464,10 +437,10 @@ var Roost = (() => {
       return !this.#tokenIsOld;
     }
 
-    /** Hands in the next token shortly before this one expires, on the connection as it is. */
-    #refreshIn(expiresMs) {
-      if (!expiresMs || typeof this.#options.token !== 'function') return;
-      this.#after('refresh', Math.max(expiresMs - 30_000, expiresMs / 2), async () => {
+    /** Hands in the next token before this one expires in `ms`, on the connection as it is. */
+    #refreshBefore(ms) {
+      if (!ms || typeof this.#options.token !== 'function') return;
+      this.#timers.set('refresh', Math.max(ms - 30_000, ms / 2), async () => {
         const link = this.#link;
         this.#tokenIsOld = true;
         if ((await this.#freshToken()) && link === this.#link) link?.authenticate?.();
@@ -476,89 +449,155 @@ var Roost = (() => {
 
     // ---- page and machine ----
 
-    #watchPage() {
-      const { document } = globalThis;
-      const on = (target, event, handler) => {
-        if (!target?.addEventListener) return;
-        target.addEventListener(event, handler);
-        this.#unwatch.push(() => target.removeEventListener(event, handler));
-      };
-      const look = () => this.#look(!document?.hidden);
-      on(document, 'visibilitychange', look);
-      on(document, 'resume', look);
-      on(globalThis, 'pageshow', look);
-      on(globalThis, 'pagehide', () => this.#sleep('pagehide'));
-      on(globalThis, 'offline', () => this.#link?.check?.());
-      on(globalThis, 'online', () => this.#online());
-      look();
-      this.#tick();
+    /** Nobody has looked for long enough. Only a WebSocket can be quiet. */
+    #hidden() {
+      const { hidden } = this.#options;
+      if (hidden === 'quiet' && this.#link?.say) this.#tellVisibility('hidden');
+      else if (hidden !== 'stay') this.#sleep('hidden');
     }
 
-    #look(visible) {
-      this.#clear('hidden');
-      if (!visible) {
-        this.#after('hidden', this.#options.hiddenAfter, () => this.#hide());
-      } else if (this.#asleep) {
+    #shown() {
+      if (this.#asleep) {
         this.#asleep = false;
         this.#attempts = 0;
-        this.#tick();
         this.#connect();
-      } else if (this.#options.hidden === 'quiet' && this.#connected) {
-        this.#link.say?.({ type: 'visibility', state: 'visible' });
+      } else if (this.#options.hidden === 'quiet') {
+        this.#tellVisibility('visible');
       }
     }
 
-    #isQuiet() {
-      return this.#options.hidden === 'quiet' && globalThis.document?.hidden;
-    }
-
-    /** The page has been hidden for long enough. Only a WebSocket can be quiet. */
-    #hide() {
-      if (this.#options.hidden === 'stay') return;
-      if (!this.#isQuiet() || !this.#link?.say) this.#sleep('hidden');
-      else if (this.#connected) this.#link.say({ type: 'visibility', state: 'hidden' });
+    #tellVisibility(state) {
+      if (this.#link?.isUp) this.#link.say?.({ type: 'visibility', state });
     }
 
     /** No connection until somebody looks. */
     #sleep(reason) {
       this.#asleep = true;
-      ['probe', 'tick'].forEach((name) => this.#clear(name));
+      this.#timers.clear('probe');
       this.#drop({ code: 0, reason });
     }
 
-    #online() {
-      this.#host.pace = 1;
-      if (!this.#asleep) this.#restart('online');
-    }
-
-    /** Looks for a leap in time: what was connected before a laptop slept is dead. Timers of hidden pages are late anyway. */
-    #tick() {
-      const due = Date.now() + TICK_MS;
-      this.#after('tick', TICK_MS, () => {
-        this.#tick();
-        const slept = Date.now() - due > SLEPT_MS && !globalThis.document?.hidden;
-        if (slept && !this.#asleep) this.#restart('resumed');
-      });
-    }
-
-    // ---- small things ----
-
-    #after(name, ms, action) {
-      this.#clear(name);
-      const run = () => {
-        this.#timers.delete(name);
-        action();
-      };
-      this.#timers.set(name, setTimeout(run, Math.min(ms, TIMER_MAX_MS)));
-    }
-
-    #clear(name) {
-      clearTimeout(this.#timers.get(name));
-      this.#timers.delete(name);
+    /** The network is another one, or time has leapt: whatever there is will be dead, so begin anew at once. */
+    #restart(reason) {
+      this.#ladder.forgive();
+      if (this.#asleep) return;
+      this.#attempts = 0;
+      this.#drop({ code: 0, reason });
+      this.#connect();
     }
 
     #emit(event, value) {
       this.#handlers.get(event)?.forEach((handler) => call(handler, value));
+    }
+  }
+
+  /** The ways, best first, what is known of them, and which one to take. Knows no connection. */
+  class Ladder {
+    rank = 0;
+    /** How long to wait before better ways are tried. */
+    probeMs = PROBE_MS;
+    /** Early deaths in a row. */
+    #strikes = 0;
+    /** Ways that have worked. */
+    #proven = new Set();
+    #pace = 1;
+    #paceUntil = 0;
+
+    constructor(kinds, host) {
+      this.kinds = kinds;
+      this.host = host;
+      const { kind, probeMs } = recall(host);
+      if (kinds.indexOf(kind) < 1) return;
+      this.rank = kinds.indexOf(kind);
+      this.probeMs = probeMs || PROBE_MS;
+      this.#proven.add(kind);
+    }
+
+    /** Which part of the usual silence this network seems to bear. It is not held against it for ever. */
+    get pace() {
+      return Date.now() < this.#paceUntil ? this.#pace : 1;
+    }
+
+    /** A link has died early, and the way is to blame: after enough of that, on to the next one, and from the last to the best. */
+    strike(link) {
+      if (link.isUp) {
+        this.#pace = Math.max(this.pace / 2, 1 / 8);
+        this.#paceUntil = Date.now() + REMEMBER_MS;
+      }
+      const known = link.isUp || this.#proven.has(this.kinds[this.rank]);
+      if (++this.#strikes < (known ? STRIKES : 1)) return;
+      this.#strikes = 0;
+      this.rank = (this.rank + 1) % this.kinds.length;
+    }
+
+    /** The present way is a good one. */
+    settle() {
+      const kind = this.kinds[this.rank];
+      this.#strikes = 0;
+      this.#proven.add(kind);
+      if (!this.rank) this.probeMs = PROBE_MS;
+      remember(this.host, this.rank && { kind, probeMs: this.probeMs });
+    }
+
+    /** A better way has held its trial. Should it not last, the next trial is further off. */
+    climb(rank) {
+      this.rank = rank;
+      this.#strikes = 0;
+      this.wait();
+    }
+
+    wait() {
+      this.probeMs = Math.min(this.probeMs * 3, PROBE_MAX_MS);
+    }
+
+    /** Nothing that went wrong before counts any more. */
+    forgive() {
+      this.#strikes = this.#paceUntil = 0;
+    }
+  }
+
+  /** What a browser tells of page and machine: whether anybody looks, whether there is a network, whether time has leapt. */
+  class Page {
+    #timers = new Timers();
+    #undo = [];
+
+    constructor(hiddenAfterMs, told) {
+      const { document } = globalThis;
+      const look = () => this.#look(hiddenAfterMs, told);
+      this.#on(document, 'visibilitychange', look);
+      this.#on(document, 'resume', look);
+      this.#on(globalThis, 'pageshow', look);
+      this.#on(globalThis, 'pagehide', told.aside);
+      this.#on(globalThis, 'offline', told.offline);
+      this.#on(globalThis, 'online', told.online);
+      look();
+    }
+
+    end() {
+      this.#undo.forEach((undo) => undo());
+      this.#timers.clear('hidden', 'tick');
+    }
+
+    #on(target, event, handler) {
+      if (!target?.addEventListener) return;
+      target.addEventListener(event, handler);
+      this.#undo.push(() => target.removeEventListener(event, handler));
+    }
+
+    #look(hiddenAfterMs, told) {
+      this.#timers.clear('hidden', 'tick');
+      if (isHidden()) return this.#timers.set('hidden', hiddenAfterMs, told.hidden);
+      this.#tick(told);
+      told.shown();
+    }
+
+    /** What was connected before a laptop slept is dead. Not watched in hidden pages: their timers are late anyway. */
+    #tick(told) {
+      const due = Date.now() + TICK_MS;
+      this.#timers.set('tick', TICK_MS, () => {
+        this.#tick(told);
+        if (Date.now() - due > SLEPT_MS) told.resumed();
+      });
     }
   }
 
@@ -569,6 +608,8 @@ var Roost = (() => {
     offset = 0;
     /** Asked for with its cursor, and nothing of it has come since. */
     fresh = false;
+    /** The server has let this client follow it before. */
+    accepted = false;
 
     constructor(name, since) {
       this.name = name;
@@ -585,6 +626,7 @@ var Roost = (() => {
 
     /** The server's head: the place to begin from, unless there is one. `recovered: false` may end the numbering of ours. */
     begin(cursor, recovered) {
+      this.accepted = true;
       if (!this.epoch) {
         if (cursor) this.#move(cursor);
         return [];
@@ -644,13 +686,18 @@ var Roost = (() => {
     }
 
     watchSilence(ms) {
-      this.watch(ms, () => this.fall({ code: 0, reason: 'silent', blame: true }));
+      this.watch(ms, () => this.fail('silent'));
     }
 
     rise() {
       if (this.isUp || this.#over) return;
       this.isUp = true;
       this.host.up(this);
+    }
+
+    /** The way has failed. */
+    fail(reason) {
+      this.fall({ code: 0, reason, blame: true });
     }
 
     fall(end) {
@@ -688,7 +735,7 @@ var Roost = (() => {
         this.#ws = new WebSocket(this.#address(), 'roost.v1');
       } catch (error) {
         // A page of https may not open ws://, for one.
-        return this.fall({ code: 0, reason: error.message, blame: true });
+        return this.fail(error.message);
       }
       this.#ws.onmessage = ({ data }) => this.#hear(data);
       this.#ws.onerror = () => {};
@@ -712,7 +759,7 @@ var Roost = (() => {
       const address = locate(this.host.url, 'ws');
       if (this.host.token() || this.onTrial) return address.href;
       for (const channel of this.host.channels()) {
-        if (!channel.cursor || address.search.length > QUERY_MAX) continue;
+        if (!channel.accepted || address.search.length > QUERY_MAX) continue;
         addChannel(address, channel);
         this.#asked.set(channel, undefined);
       }
@@ -741,11 +788,11 @@ var Roost = (() => {
       try {
         message = JSON.parse(data);
       } catch {
-        return this.fall({ code: 0, reason: 'what came was no JSON', blame: true });
+        return this.fail('what came was no JSON');
       }
-      if (message.type === 'welcome') this.#pingMs = message.ping_ms * this.host.pace;
+      if (message.type === 'welcome') this.#pingMs = message.ping_ms;
       this.#waits = false;
-      this.watch(this.#pingMs, () => this.check());
+      if (this.#pingMs) this.watch(this.#pingMs * this.host.pace(), () => this.check());
       if (message.type === 'welcome') this.#welcome();
       else if (message.type === 'authenticated') this.#rise(message);
       else if (message.type === 'subscribed') this.#subscribed(message);
@@ -759,16 +806,14 @@ var Roost = (() => {
     }
 
     #rise(authenticated) {
-      if (authenticated) this.host.refresh(authenticated.expires_in_ms);
+      if (authenticated) this.host.expires(authenticated.expires_in_ms);
       if (this.isUp) return;
       this.rise();
       if (this.onTrial) this.check();
-      else this.update();
     }
 
     takeOver() {
       this.onTrial = false;
-      this.update();
     }
 
     /** Makes what the server sends what the page wants. */
@@ -889,7 +934,7 @@ var Roost = (() => {
     async request(signal) {
       // The first answer comes at once and proves that the way works; so does that for a channel without a cursor.
       const holds = this.isUp && this.channels.every(({ cursor }) => cursor);
-      const wait = holds ? Math.floor(POLL_WAIT_SECONDS * this.host.pace) : 0;
+      const wait = holds ? Math.floor(POLL_WAIT_SECONDS * this.host.pace()) : 0;
       const began = Date.now();
       this.watchSilence(wait * 1_000 + this.host.timeoutMs);
       const response = await ask(this.host, 'poll', { channels: this.channels, wait, signal });
@@ -953,9 +998,9 @@ var Roost = (() => {
 
   /** How a link ends for an error. The server's own refusals, and those that pass, do not speak against the way. */
   function endOf(error) {
-    const { status, isOurs, retryMs = 0 } = error;
-    const blame = !isOurs && ![401, 429, 503].includes(status);
-    return { code: status ?? 0, reason: error.message, retryMs, blame, error: blame ? undefined : error };
+    const { status = 0, isOurs, retryMs } = error;
+    const passes = [401, 429, 503].includes(status);
+    return { code: status, reason: error.message, retryMs, blame: !isOurs && !passes, error: isOurs && !passes && error };
   }
 
   function failure(code, message, channel) {
@@ -973,12 +1018,16 @@ var Roost = (() => {
     }
   }
 
+  function isHidden() {
+    return !!globalThis.document?.hidden;
+  }
+
   function isOffline() {
     return globalThis.navigator?.onLine === false;
   }
 
   /** What worked with this server, for half an hour. A page may have no storage, or no right to it. */
-  function remember({ host }, memory) {
+  function remember(host, memory) {
     try {
       if (memory) localStorage.setItem(`roost:${host}`, JSON.stringify({ ...memory, until: Date.now() + REMEMBER_MS }));
       else localStorage.removeItem(`roost:${host}`);
@@ -987,12 +1036,37 @@ var Roost = (() => {
     }
   }
 
-  function recall({ host }) {
+  function recall(host) {
     try {
       const memory = JSON.parse(localStorage.getItem(`roost:${host}`));
       return memory.until > Date.now() ? memory : {};
     } catch {
       return {};
+    }
+  }
+
+  /** Timers by name, one of each. */
+  class Timers {
+    #running = new Map();
+
+    set(name, ms, action) {
+      this.clear(name);
+      const run = () => {
+        this.#running.delete(name);
+        action();
+      };
+      this.#running.set(name, setTimeout(run, Math.min(ms, TIMER_MAX_MS)));
+    }
+
+    has(name) {
+      return this.#running.has(name);
+    }
+
+    clear(...names) {
+      for (const name of names) {
+        clearTimeout(this.#running.get(name));
+        this.#running.delete(name);
+      }
     }
   }
 

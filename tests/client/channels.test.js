@@ -119,6 +119,25 @@ test('a page may begin where another left off', inWorld(async (world) => {
   assert.equal(client.roost.cursor('news'), 'E1-3');
 }));
 
+test('a cursor that is none is told as an error, and nobody is asked', inWorld(async (world) => {
+  const client = await world.connected();
+  const bad = ['E1', 'E1-', '-1', 'E1-x', 'E1-1-1', 'Ä-1'];
+  bad.forEach((since) => client.follow('news', { since }));
+  await world.clock.advance(1_000);
+  assert.deepEqual(client.told('error').map(({ code }) => code), bad.map(() => 'bad_request'));
+  assert.deepEqual(world.fake.heard, []);
+}));
+
+test('who follows a channel and publishes to it in one breath hears itself', inWorld(async (world) => {
+  const client = world.client();
+  client.follow('first');
+  client.roost.publish('first', 1);
+  await world.clock.until(() => client.data().length === 1);
+  client.follow('second');
+  client.roost.publish('second', 2);
+  await world.clock.until(() => client.data().length === 2);
+}));
+
 test('a listener that fails is reported, and stops neither the others nor the next message', inWorld(async (world) => {
   const reported = [];
   const report = (error) => reported.push(error.message);

@@ -58,6 +58,20 @@ test('on a line that is cut when it is silent, the client speaks sooner and keep
   assert.equal(client.roost.transport, 'websocket');
 }));
 
+test('a line that was cut is not asked for signs of life more often for ever', inWorld(async (world) => {
+  world.pipe.fates.websocket = (count) => (count < 2 ? { cutMs: 100 } : {});
+  await connectedBy(world, 'websocket');
+  const pingsIn = async (ms) => {
+    const before = world.fake.heard.length;
+    await world.clock.advance(ms);
+    return world.fake.heard.length - before;
+  };
+  await world.clock.advance(10_000);
+  assert.ok((await pingsIn(100_000)) > 14);
+  await world.clock.advance(1_800_000);
+  assert.ok((await pingsIn(100_000)) <= 4);
+}));
+
 const unfit = {
   'is refused': () => ({ refuse: 404 }),
   'gets no answer': () => ({ hang: true }),
@@ -219,6 +233,15 @@ test('what roost itself refuses is told as an error, and does not speak against 
   await world.clock.until(() => client.roost.transport);
   assert.equal(client.roost.transport, 'sse');
   assert.deepEqual(client.told('error').map(({ code, message }) => [code, message]), [['forbidden', 'not yours']]);
+}));
+
+test('what passes by itself is not told as an error', inWorld(async (world) => {
+  world.pipe.fates.sse = (count) => (count < 2 ? { refuse: 503, error: { code: 'unavailable', message: 'full' } } : {});
+  const client = world.client({ transports: ['sse', 'poll'] });
+  client.follow('news');
+  await world.clock.until(() => client.roost.transport === 'sse');
+  assert.deepEqual(client.told('error'), []);
+  assert.deepEqual(client.told('close').map(({ code, reason }) => [code, reason]), [[503, 'full'], [503, 'full']]);
 }));
 
 test('without a WebSocket in the environment the client begins with an event stream', inWorld(async (world) => {
