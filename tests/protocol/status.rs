@@ -267,28 +267,40 @@ fn each_wrong_request_has_its_status_and_a_head_has_no_body() {
     node.end();
 }
 
+/// Demands that a page stands for itself, and that `policy` names its script and its style by their hashes; `place` is where
+/// the policy stands, and `also` what else scripts may be.
+fn demand_closed(page: &str, policy: &str, place: &str, also: &str) {
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    for (element, directive) in [("script", format!("script-src {also}")), ("style", "style-src ".into())] {
+        let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+        assert_eq!(page.matches(&open).count(), 1, "one {element} that stands in the page");
+        let (_, rest) = page.split_once(&open).unwrap();
+        let (text, _) = rest.split_once(&close).unwrap();
+        let hash = format!("{directive}'sha256-{}';", BASE64.encode(&Sha256::digest(text)));
+        assert!(policy.contains(&hash), "{place} has to say {hash}");
+    }
+    for foreign in
+        ["src=\"http", "src=\"//", "href=\"http", "href=\"//", "@import", "url(", "style=\"", "onclick="]
+    {
+        assert!(!page.contains(foreign), "the policy forbids {foreign}");
+    }
+}
+
 #[test]
 fn the_page_may_run_its_own_script_and_nothing_else() {
     let node = Node::start(&[]);
     let page = node.get("/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
-    for (element, directive) in [("script", "script-src"), ("style", "style-src")] {
-        let (open, close) = (format!("<{element}>"), format!("</{element}>"));
-        assert_eq!(
-            page.body.matches(&format!("<{element}")).count(),
-            1,
-            "one {element} that stands in the page"
-        );
-        let (_, rest) = page.body.split_once(&open).unwrap();
-        let (text, _) = rest.split_once(&close).unwrap();
-        let hash = format!("{directive} 'sha256-{}';", BASE64.encode(&Sha256::digest(text)));
-        assert!(policy.contains(&hash), "src/api/page.rs has to say {hash}");
-    }
-    for foreign in ["src=", "href=\"http", "href=\"//", "@import", "url(", "style=\"", "onclick="] {
-        assert!(!page.body.contains(foreign), "the policy forbids {foreign}");
-    }
+    assert!(!page.body.contains("src=\""), "it needs no other file");
+    demand_closed(&page.body, page.header("content-security-policy").unwrap(), "src/api/page.rs", "");
     node.end();
+}
+
+#[test]
+fn the_demo_page_may_run_its_own_script_and_those_of_the_node() {
+    let page = include_str!("../../src/assets/demo.html");
+    let (_, rest) = page.split_once("<meta http-equiv=\"Content-Security-Policy\" content=\"").unwrap();
+    let (policy, _) = rest.split_once("\">").unwrap();
+    demand_closed(page, policy, "src/assets/demo.html", "'self' ");
 }
