@@ -11,6 +11,7 @@ const { execFile, execFileSync } = require('node:child_process');
 const { once } = require('node:events');
 const { promisify } = require('node:util');
 const esbuild = require('esbuild');
+const { Node } = require('./node.js');
 
 const CLIENT = path.join(__dirname, '../../src/assets/roost.js');
 const BROWSER = process.env.CHROMIUM ?? 'chromium';
@@ -74,21 +75,21 @@ test('a bundler takes it by default and by name', () => {
   }
 });
 
-const PAGE = `<!doctype html>
-<script src="/roost.js"></script>
+const page = (node) => `<!doctype html>
+<script src="http://${node}/roost.js"></script>
 <script>globalThis.classic = window.Roost; globalThis.found = [typeof window.Roost];</script>
 <script type="module">
-  import Default, { Roost } from '/roost.js';
-  const dynamic = await import('/roost.js');
+  import Default, { Roost } from 'http://${node}/roost.js';
+  const dynamic = await import('http://${node}/roost.js');
   found.push(typeof Default, Roost === Default, dynamic.Roost === Roost, Roost !== classic, Roost.name === classic.name);
   document.body.textContent = found.join(' ');
 </script>
 <body></body>`;
 
-test('a browser takes it as a classic script, as a module and by import()', async () => {
-  const server = http.createServer((request, response) => {
-    const [type, body] = request.url === '/roost.js' ? ['text/javascript; charset=utf-8', source] : ['text/html', PAGE];
-    response.writeHead(200, { 'content-type': type, 'x-content-type-options': 'nosniff' }).end(body);
+test('a browser takes it from a node as a classic script, as a module and by import(), also for a page of another origin', async () => {
+  const node = await Node.start();
+  const server = http.createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/html' }).end(page(node.public));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -100,6 +101,7 @@ test('a browser takes it as a classic script, as a module and by import()', asyn
   } finally {
     server.close();
     server.closeAllConnections();
+    await node.end();
     fs.rmSync(profile, { recursive: true, force: true });
   }
 });
