@@ -49,11 +49,15 @@ pub enum Disconnect {
     SlowConsumer,
     /// Nothing was heard from the peer.
     Idle,
+    /// The peer showed a token that is worth nothing here.
+    Unauthorized,
+    /// The time of the peer's token was over, and it did not show another one.
+    TokenExpired,
 }
 
 impl Disconnect {
     /// All variants, in the order of the table: for metrics and for the reference page.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Refused,
@@ -70,6 +74,8 @@ impl Disconnect {
         Self::TryLater,
         Self::SlowConsumer,
         Self::Idle,
+        Self::Unauthorized,
+        Self::TokenExpired,
     ];
 
     /// The row of the table: close code (0 where no close frame is sent), reason, label, fault, may return.
@@ -91,6 +97,8 @@ impl Disconnect {
             Self::TryLater => (1013, "try again later", "try_later", Fault::Node, true),
             Self::SlowConsumer => (4003, "slow consumer", "slow_consumer", Fault::Peer, true),
             Self::Idle => (4004, "idle", "idle", Fault::Network, true),
+            Self::Unauthorized => (4001, "unauthorized", "unauthorized", Fault::Peer, true),
+            Self::TokenExpired => (4002, "token expired", "token_expired", Fault::Nobody, true),
         }
     }
 

@@ -206,6 +206,10 @@ pub const PUBLISH_ID_OVERHEAD_BYTES: usize = 96;
 /// Time from the first change of a presence channel's count to its announcement, in milliseconds (PROTOCOL: a page that is
 /// loaded anew does not flap).
 pub const PRESENCE_DEBOUNCE_MS: u64 = 3_000;
+/// Users that are named who follow a channel, the first by name.
+pub const PRESENCE_USERS_MAX: usize = 1_000;
+/// Users that an announcement names who came or went; where there are more it names none, and whoever wants to know asks.
+pub const PRESENCE_MOVED_MAX: usize = 100;
 /// Presence channels whose count is looked at, and announced if it has changed, in one turn.
 pub const PRESENCE_BUDGET: usize = 256;
 
@@ -220,6 +224,8 @@ pub const CATCH_UP_BUDGET: usize = 64;
 /// Time from one delivery to a hidden connection to the next, in milliseconds.
 pub const HIDDEN_REST_MS: u64 = 1000;
 
+/// A client is told so long before its token ends, in milliseconds.
+pub const TOKEN_WARNING_MS: u64 = 30_000;
 /// Origins that `--origin` may list: each has a number that fits into a byte of every connection.
 pub const ORIGINS_MAX: usize = 250;
 /// Time from one comment to the next on a stream of events, so that no proxy takes it for dead, in milliseconds (PROTOCOL §3).

@@ -2,7 +2,7 @@
 
 use crate::capacity::{self, Host, Plan, Shortage};
 use crate::config::{ApiAddr, Config};
-use crate::control::{self, Control, Listener};
+use crate::control::{self, Control, Listener, token_keys};
 use crate::hub::ShardId;
 use crate::hub::names::Names;
 use crate::proto::origin::OriginPolicy;
@@ -21,6 +21,7 @@ use crate::sys::fd_table;
 use crate::sys::listen::{SocketOptions, listen_sharded, listen_single};
 use crate::sys::memory;
 use crate::sys::signals::Signals;
+use crate::tokens::Keys;
 use mio::{Poll, Waker};
 use std::fmt;
 use std::io::{self, Write};
@@ -42,6 +43,8 @@ pub enum NodeError {
     Room(usize, Shortage),
     /// The `--origin` values.
     Origins(String),
+    /// A `--token-key`.
+    TokenKey(String),
     /// The kernel refused something that every process may do: what, and why.
     System(&'static str, io::Error),
 }
@@ -56,6 +59,7 @@ impl fmt::Display for NodeError {
             Self::Listen(option, address, error) => write!(f, "{option} {address}: {error}"),
             Self::Room(wanted, shortage) => write!(f, "--max-connections {wanted}: {shortage}"),
             Self::Origins(message) => write!(f, "--origin: {message}"),
+            Self::TokenKey(message) => write!(f, "--token-key {message}"),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -74,13 +78,14 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     let raised = descriptors::raise().map_err(|error| NodeError::System("descriptor limits", error))?;
     let plan = plan(&config, raised)?;
     let origins = OriginPolicy::parse(&config.origins).map_err(NodeError::Origins)?;
+    let keys = token_keys::read(&config).map_err(NodeError::TokenKey)?;
     let public = listen_public(&config, plan)?;
     let (api, api_address) = listen_api(&config)?;
     let public_address = local(&public[0], "--listen")?;
     let clock = Clock::start();
     let names = Names::new(random());
     let (office, control_poll, polls) = open_office(plan, config.queue_total_bytes)?;
-    let template = template(&config, plan, origins, names);
+    let template = template(&config, plan, origins, names, keys);
     let mut reactors = Vec::with_capacity(plan.shards);
     // One for each descriptor table. The control thread's is that of all where no shard has its own.
     let reserve = Arc::new(Reserve::default());
@@ -201,13 +206,15 @@ fn open_office(
     open().map_err(|error| NodeError::System("polls", error))
 }
 
-fn template(config: &Config, plan: Plan, origins: OriginPolicy, names: Names) -> Settings {
+fn template(config: &Config, plan: Plan, origins: OriginPolicy, names: Names, keys: Keys) -> Settings {
     Settings {
         id: ShardId(0),
         shards: plan.shards as u16,
         limits: config.limits(plan.conns_per_shard_max),
         policies: config.policies.clone(),
         origins,
+        keys: Arc::new(keys),
+        demands: Arc::new(token_keys::demands(config)),
         echo: config.echo,
         node: config.node.as_str().into(),
         names,

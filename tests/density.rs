@@ -115,6 +115,8 @@ impl World {
             limits: Limits { messages_per_second: 1000, ..Limits::default() },
             policies: policies.clone(),
             origins: OriginPolicy::SameOrigin,
+            keys: Default::default(),
+            demands: Default::default(),
             echo: false,
             node: "test".into(),
             names: Names::new(1),

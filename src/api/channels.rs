@@ -21,6 +21,7 @@ struct Known {
     subscribers: usize,
     cursor: Option<Cursor>,
     history: usize,
+    users: Option<Vec<Arc<str>>>,
 }
 
 #[derive(Serialize)]
@@ -38,6 +39,9 @@ struct Presence<'a> {
     channel: &'a str,
     /// Connections that follow it.
     count: usize,
+    /// Who is signed in of them, the first [`crate::limits::PRESENCE_USERS_MAX`] by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<&'a [Arc<str>]>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +60,7 @@ impl Gathered {
             known.subscribers += part.subscribers;
             known.cursor = known.cursor.or(part.cursor);
             known.history += part.history;
+            known.users = known.users.take().or(part.users);
         }
     }
 
@@ -83,13 +88,15 @@ impl Gathered {
     /// The answer to `GET /presence/{name}`. Nobody is a number as well.
     #[must_use]
     pub fn presence(&self, name: &str) -> Reply {
-        let count = self.channels.get(name).map_or(0, |known| known.subscribers);
-        Reply::json(200, &Presence { channel: name, count })
+        let known = self.channels.get(name);
+        let count = known.map_or(0, |known| known.subscribers);
+        let users = known.and_then(|known| known.users.as_deref());
+        Reply::json(200, &Presence { channel: name, count, users })
     }
 }
 
 fn channel<'a>(name: &'a str, known: &Known) -> Channel<'a> {
-    let &Known { subscribers, cursor, history } = known;
+    let &Known { subscribers, cursor, history, .. } = known;
     Channel { channel: name, subscribers, cursor, history }
 }
 
@@ -101,15 +108,20 @@ mod tests {
     #[test]
     fn the_parts_of_all_shards_are_summed() {
         let cursor = Some(Cursor { epoch: Epoch(1), offset: 2 });
-        let part =
-            |subscribers, cursor, history| ChannelPart { name: "a".into(), subscribers, cursor, history };
+        let part = |subscribers, cursor, history, users| ChannelPart {
+            name: "a".into(),
+            subscribers,
+            cursor,
+            history,
+            users,
+        };
         let mut gathered = Gathered::default();
-        gathered.add(vec![part(2, None, 0)], false);
-        gathered.add(vec![part(1, cursor, 7)], false);
+        gathered.add(vec![part(2, None, 0, None)], false);
+        gathered.add(vec![part(1, cursor, 7, Some(vec!["ann".into()]))], false);
         let expected = "{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\",\"history\":7}\n";
         assert_eq!(gathered.single("a").body, expected.as_bytes());
         assert_eq!(gathered.single("b").status, 404);
-        assert_eq!(gathered.presence("a").body, b"{\"channel\":\"a\",\"count\":3}\n");
+        assert_eq!(gathered.presence("a").body, b"{\"channel\":\"a\",\"count\":3,\"users\":[\"ann\"]}\n");
         assert_eq!(gathered.presence("b").body, b"{\"channel\":\"b\",\"count\":0}\n");
         let expected =
             "{\"channels\":[{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\",\"history\":7}]}\n";

@@ -21,6 +21,7 @@ pub(super) fn problems(options: &Options, settings: &Settings) -> Vec<Problem> {
     check.times(options);
     check.order(options);
     check.channels(options);
+    check.tokens(options);
     check.listeners(options);
     check.node(&options.node);
     check.problems
@@ -95,11 +96,16 @@ impl Check<'_> {
             let unfit = [("history", count), ("history_ttl", ttl)]
                 .map(|(key, error)| error.map(|error| Problem::Unfit { setting: described(key), error }));
             self.problems.extend(unfit.into_iter().flatten());
-            if rule.auth == Some(Auth::Token) {
-                let error = "no token is looked at yet, so everybody could use these channels: leave it out"
-                    .to_owned();
+            if rule.auth == Some(Auth::Token) && options.token_key.is_empty() {
+                let error = "needs a key that tokens are signed with: set `token_key`".to_owned();
                 self.problems.push(Problem::Unfit { setting: described("auth"), error });
             }
+        }
+    }
+
+    fn tokens(&mut self, options: &Options) {
+        for error in options.token_key.iter().filter_map(|key| key.read().err()) {
+            self.unfit("token_key", error);
         }
     }
 

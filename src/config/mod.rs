@@ -22,6 +22,7 @@ pub mod policy;
 mod print;
 mod settings;
 mod site;
+pub mod token_key;
 mod units;
 mod value;
 
@@ -36,6 +37,7 @@ pub use units::{Size, Span};
 pub use value::ValueError;
 
 use crate::limits::Limits;
+use token_key::Material;
 
 /// What the node runs with: resolved, checked, in plain types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,12 @@ pub struct Config {
     pub queue_total_bytes: usize,
     /// Origins that may connect, in browsers' spelling, or `*`; none means the same origin only.
     pub origins: Vec<String>,
+    /// Keys that tokens may be signed with, each with its algorithm, one of [`token_key::ALGORITHMS`].
+    pub token_keys: Vec<(&'static str, Material)>,
+    /// Who may issue tokens; none means whoever has a key.
+    pub token_issuers: Vec<String>,
+    /// What the node is called in the `aud` of tokens.
+    pub token_audiences: Vec<String>,
     /// Time to complete the upgrade.
     pub handshake_timeout: Duration,
     /// Silence after which a client is pinged; shorter than [`Config::idle_timeout`].
@@ -138,6 +146,10 @@ impl Config {
             queue_hard_bytes: bytes(options.queue_hard),
             queue_total_bytes: bytes(options.queue_total),
             origins: options.origin.iter().map(ToString::to_string).collect(),
+            // Those that cannot be read are a problem of their own (check.rs).
+            token_keys: options.token_key.iter().flat_map(|key| key.read()).collect(),
+            token_issuers: options.token_issuer,
+            token_audiences: options.token_audience,
             handshake_timeout: options.handshake_timeout.duration(),
             ping_interval: options.ping_interval.duration(),
             idle_timeout: options.idle_timeout.duration(),

@@ -12,6 +12,7 @@ use super::address::{ApiAddr, ListenAddr};
 use super::log::{LogFormat, LogLevel};
 use super::policy::{Policy, PolicyRule};
 use super::site::Site;
+use super::token_key::TokenKey;
 use super::units::{Size, Span};
 use super::value::{ValueError, from_text, parse_switch};
 use crate::capacity;
@@ -104,6 +105,20 @@ pub struct Options {
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub origin: Vec<Site>,
 
+    /// Key that tokens may be signed with: hs256:SECRET of 32 bytes or more, hs256:@FILE, or rs256:@FILE, es256:@FILE,
+    /// eddsa:@FILE with a public key as PEM; may be repeated. Other users of the host see flags: prefer a file
+    #[arg(long, value_name = "ALGORITHM:KEY")]
+    pub token_key: Vec<TokenKey>,
+
+    /// Who may issue tokens (their `iss`); may be repeated, or a list with commas (default: whoever has a key)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub token_issuer: Vec<String>,
+
+    /// What this node is called in the `aud` of tokens; may be repeated, or a list with commas (default: a token with an
+    /// `aud` is for somebody else)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub token_audience: Vec<String>,
+
     /// Time in which a client must complete its request
     #[arg(long, value_name = "TIME")]
     pub handshake_timeout: Span,
@@ -189,6 +204,9 @@ impl Options {
             queue_hard: Size::from_bytes(limits.queue_hard_bytes as u64),
             queue_total: Size::from_bytes(capacity::queue_total_bytes(host.room) as u64),
             origin: Vec::new(),
+            token_key: Vec::new(),
+            token_issuer: Vec::new(),
+            token_audience: Vec::new(),
             handshake_timeout: Span::from_millis(limits.handshake_timeout_ms),
             ping_interval: Span::from_millis(limits.ping_interval_ms),
             idle_timeout: Span::from_millis(limits.idle_timeout_ms),

@@ -5,10 +5,10 @@ use std::fmt;
 use toml::Value;
 
 use super::options::{flag, keys, variable};
-use super::settings::{CHANNELS, Setting, Settings, Source};
+use super::settings::{CHANNELS, Setting, Settings, Source, shown};
 
 impl fmt::Display for Settings {
-    /// Valid TOML that, read as a file, gives the same configuration again.
+    /// Valid TOML that, read as a file, gives the same configuration again, but for secrets, which it does not show.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for key in keys() {
             if let Some(setting) = self.options.get(&key) {
@@ -26,7 +26,7 @@ impl fmt::Display for Settings {
 }
 
 fn write_setting(f: &mut fmt::Formatter<'_>, key: &str, setting: &Setting) -> fmt::Result {
-    let value = &setting.value;
+    let value = &shown(key, &setting.value);
     match &setting.source {
         Source::Default => writeln!(f, "{key} = {value} # default"),
         Source::File(place) => writeln!(f, "{key} = {value} # file {place}"),

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 
 use super::options::{Host, Options, flag, variable};
 use super::policy::{Policy, PolicyRule};
+use super::token_key::TokenKey;
 
 /// Where in a file something stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl Setting {
     /// `roost.toml:3:1: shards = 200`, `shards = 200 (default)`.
     #[must_use]
     pub fn described(&self, key: &str) -> String {
-        let value = &self.value;
+        let value = &shown(key, &self.value);
         let bare = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let described = match &self.source {
             Source::Default => format!("{key} = {value} (default)"),
@@ -64,6 +65,19 @@ impl Setting {
         };
         // A problem is one line, whatever somebody put into a value.
         described.replace(char::is_control, "?")
+    }
+}
+
+/// A value as people may see it: of a key that tokens are signed with, no secret.
+pub(super) fn shown(key: &str, value: &Value) -> Value {
+    let mask = |one: &Value| match one.as_str().map(str::parse::<TokenKey>) {
+        Some(Ok(token_key)) => Value::from(token_key.shown()),
+        Some(Err(_)) | None => one.clone(),
+    };
+    match (key, value) {
+        (TOKEN_KEY, Value::Array(keys)) => Value::Array(keys.iter().map(mask).collect()),
+        (TOKEN_KEY, one) => mask(one),
+        (_, value) => value.clone(),
     }
 }
 
@@ -136,5 +150,7 @@ impl Settings {
     }
 }
 
+/// The key whose values hold secrets.
+const TOKEN_KEY: &str = "token_key";
 /// The key under which `roost.toml` holds the policies.
 pub(super) const CHANNELS: &str = "channels";

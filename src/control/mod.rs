@@ -5,6 +5,7 @@ mod calls;
 mod conn;
 mod status;
 mod stream;
+pub mod token_keys;
 
 pub use stream::{Listener, Stream};
 

@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 /// The subprotocol that gets a `welcome`.
 pub const SUBPROTOCOL: &str = "roost.v1";
@@ -39,6 +41,11 @@ pub enum Command<'a> {
         /// The channel, a valid name.
         channel: Cow<'a, str>,
     },
+    /// Says who the client is.
+    Auth {
+        /// The token.
+        token: Secret<'a>,
+    },
     /// Asks for a sign of life.
     Ping,
     /// Says whether anybody looks at the client: hidden, it gets the latest of everything, in one delivery a second.
@@ -46,6 +53,15 @@ pub enum Command<'a> {
         /// Nobody does.
         hidden: bool,
     },
+}
+
+/// Text that nobody else may see: what is printed of it is its length.
+pub struct Secret<'a>(pub Cow<'a, str>);
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
 }
 
 /// A command with the `id` that its answer carries: the client's JSON, byte for byte.
@@ -75,6 +91,7 @@ pub enum Code {
     BadRequest,
     UnknownType,
     BadChannel,
+    Unauthorized,
     Forbidden,
     AlreadySubscribed,
     NotSubscribed,
@@ -92,6 +109,7 @@ impl Code {
             Self::BadRequest => "bad_request",
             Self::UnknownType => "unknown_type",
             Self::BadChannel => "bad_channel",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::AlreadySubscribed => "already_subscribed",
             Self::NotSubscribed => "not_subscribed",
@@ -109,10 +127,16 @@ impl Refused {
     }
 }
 
-/// The same over HTTP: 400.
+/// The same over HTTP.
 impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        Self::new(400, refused.code.label(), refused.message)
+    fn from(Refused { code, message }: Refused) -> Self {
+        match code {
+            Code::Unauthorized => {
+                Self::new(401, code.label(), message).with_header("WWW-Authenticate", "Bearer")
+            }
+            Code::Forbidden => Self::new(403, code.label(), message),
+            _ => Self::new(400, code.label(), message),
+        }
     }
 }
 
@@ -129,6 +153,8 @@ struct Members<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     state: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    token: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
 }
@@ -182,11 +208,12 @@ fn command(members: Members<'_>) -> Result<Command<'_>, Refused> {
             Ok(Command::Publish { channel, data: data.get() })
         }
         "presence" => Ok(Command::Presence { channel: channel(members.channel)? }),
+        "auth" => Ok(Command::Auth { token: token(members.token)? }),
         "ping" => Ok(Command::Ping),
         "visibility" => Ok(Command::Visibility { hidden: is_hidden(members.state)? }),
         _ => Err(Refused::new(
             Code::UnknownType,
-            "type is one of subscribe, unsubscribe, publish, presence, ping, visibility",
+            "type is one of subscribe, unsubscribe, publish, presence, visibility, auth, ping",
         )),
     }
 }
@@ -199,6 +226,12 @@ fn is_hidden(state: Option<&RawValue>) -> Result<bool, Refused> {
         Some("visible") => Ok(false),
         Some(_) | None => Err(Refused::new(Code::BadRequest, r#"`state` is "hidden" or "visible""#)),
     }
+}
+
+/// Only `auth` has a `token`.
+fn token(token: Option<&RawValue>) -> Result<Secret<'_>, Refused> {
+    let text = token.and_then(|token| serde_json::from_str::<Cow<'_, str>>(token.get()).ok());
+    text.map(Secret).ok_or_else(|| Refused::new(Code::BadRequest, "auth needs `token`, a string"))
 }
 
 fn channel(channel: Option<Cow<'_, str>>) -> Result<Cow<'_, str>, Refused> {
@@ -267,6 +300,15 @@ pub enum Answer<'a> {
     Presence {
         channel: &'a str,
         count: u64,
+        /// Who is signed in of them; only in an answer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        users: Option<&'a [Arc<str>]>,
+        /// Who came; only in an announcement.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        joined: &'a [Arc<str>],
+        /// Who went; only in an announcement.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        left: &'a [Arc<str>],
     },
     Gap {
         channel: &'a str,
@@ -275,6 +317,14 @@ pub enum Answer<'a> {
         cursor: Cursor,
     },
     Pong,
+    /// The token is good, and for how long.
+    Authenticated {
+        expires_in_ms: u64,
+    },
+    /// It is not for much longer.
+    Expiring {
+        expires_in_ms: u64,
+    },
     Error {
         code: Code,
         message: &'a str,
@@ -388,6 +438,21 @@ mod tests {
             "]".repeat(depth)
         );
         assert!(matches!(parse(&text).command, Ok(Command::Publish { data, .. }) if data.len() == 2 * depth));
+    }
+
+    #[test]
+    fn presence_names_whom_it_knows() {
+        let text = |answer: &Answer<'_>| String::from_utf8(answer_json(answer, None)).unwrap();
+        let users = [Arc::from("ann"), Arc::from("b\"b")];
+        let (channel, none) = ("c", &[][..]);
+        let answer = Answer::Presence { channel, count: 3, users: Some(&users), joined: none, left: none };
+        assert_eq!(text(&answer), r#"{"type":"presence","channel":"c","count":3,"users":["ann","b\"b"]}"#);
+        let moved =
+            Answer::Presence { channel, count: 1, users: None, joined: &users[..1], left: &users[1..] };
+        let expected = r#"{"type":"presence","channel":"c","count":1,"joined":["ann"],"left":["b\"b"]}"#;
+        assert_eq!(text(&moved), expected);
+        let counted = Answer::Presence { channel, count: 1, users: None, joined: none, left: none };
+        assert_eq!(text(&counted), r#"{"type":"presence","channel":"c","count":1}"#);
     }
 
     #[test]

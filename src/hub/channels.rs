@@ -36,6 +36,8 @@ pub struct ChannelPart {
     pub cursor: Option<Cursor>,
     /// Publications that a client without any could get, from its owner.
     pub history: usize,
+    /// Who follows it and is signed in, from its owner, where one channel was asked for.
+    pub users: Option<Vec<Arc<str>>>,
 }
 
 /// All channels that this shard's connections follow or are about to.

@@ -16,6 +16,7 @@ pub mod publication;
 pub mod ranking;
 pub mod recency;
 pub mod subscribers;
+pub mod users;
 
 use crate::limits::Limits;
 use history::Bounds;

@@ -13,8 +13,9 @@
 use super::ShardId;
 use super::calendar::Calendar;
 use super::names::{NameTable, Names};
+use super::users::{Change, Movement, Users};
 use crate::clock::Now;
-use crate::limits::PRESENCE_DEBOUNCE_MS;
+use crate::limits::{PRESENCE_DEBOUNCE_MS, PRESENCE_USERS_MAX};
 use crate::metrics::heap::Extent;
 use crate::table::Table;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Announcement {
     pub name: Arc<str>,
     /// Connections that follow it, on all shards.
     pub count: u64,
+    /// Users that came and went, where clients are signed in.
+    pub movement: Movement,
 }
 
 /// A channel whose count was changed a while ago.
@@ -47,6 +50,8 @@ struct Counted {
     name: Arc<str>,
     /// What each shard told, those with nobody left out.
     shards: Vec<(ShardId, u32)>,
+    /// Who of them is signed in.
+    users: Option<Box<Users>>,
     /// The count that those who follow know of. While nothing was changed it is the sum of what shards told.
     announced: u64,
     /// It stands in the calendar.
@@ -56,6 +61,22 @@ struct Counted {
 impl Counted {
     fn count(&self) -> u64 {
         self.shards.iter().map(|(_, count)| u64::from(*count)).sum()
+    }
+
+    /// Whether those who follow know of something that is no longer so.
+    fn has_news(&self) -> bool {
+        self.count() != self.announced || self.users.as_ref().is_some_and(|users| users.have_moved())
+    }
+
+    fn change_users(&mut self, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        let users = self.users.get_or_insert_default();
+        changes.iter().for_each(|change| users.change(change));
+        if users.is_empty() {
+            self.users = None;
+        }
     }
 
     fn set(&mut self, shard: ShardId, count: u32) {
@@ -93,9 +114,9 @@ impl Presence {
         self.channels.is_empty()
     }
 
-    /// A shard tells how many of its connections follow a channel. A channel that nobody has told of is without presence
-    /// as long as nobody follows it.
-    pub fn tell(&mut self, name: &Arc<str>, shard: ShardId, count: u32, now: Now) {
+    /// A shard tells how many of its connections follow a channel, and how many more or fewer each user has among them since
+    /// it last told. A channel that nobody has told of is without presence as long as nobody follows it.
+    pub fn tell(&mut self, name: &Arc<str>, shard: ShardId, count: u32, users: &[Change], now: Now) {
         let id = match self.find(name) {
             Some(id) => id,
             None if count == 0 => return,
@@ -103,7 +124,8 @@ impl Presence {
         };
         let channel = &mut self.channels[id];
         channel.set(shard, count);
-        if !channel.changed && channel.count() != channel.announced {
+        channel.change_users(users);
+        if !channel.changed && channel.has_news() {
             channel.changed = true;
             self.changed.enter(id, now.mono_ms + PRESENCE_DEBOUNCE_MS);
         }
@@ -115,6 +137,13 @@ impl Presence {
         let Some(id) = self.find(name) else { return 0 };
         let others = self.channels[id].shards.iter().filter(|(other, _)| *other != shard);
         others.map(|(_, count)| u64::from(*count)).sum()
+    }
+
+    /// The users that follow a channel, the first [`PRESENCE_USERS_MAX`] by name; None where nobody who does is signed in.
+    #[must_use]
+    pub fn users(&self, name: &str) -> Option<Vec<Arc<str>>> {
+        let users = self.channels[self.find(name)?].users.as_ref()?;
+        Some(users.names().take(PRESENCE_USERS_MAX).cloned().collect())
     }
 
     /// The next channel whose count was changed [`PRESENCE_DEBOUNCE_MS`] ago.
@@ -131,8 +160,11 @@ impl Presence {
             self.forget(id);
             return None;
         }
-        let before = std::mem::replace(&mut channel.announced, count);
-        (before != count).then(|| Announcement { name: channel.name.clone(), count })
+        let has_news = channel.has_news();
+        channel.announced = count;
+        let movement = channel.users.as_mut().map(|users| users.take_movement()).unwrap_or_default();
+        channel.users.take_if(|users| users.is_empty());
+        has_news.then(|| Announcement { name: channel.name.clone(), count, movement })
     }
 
     /// When [`Presence::take_due`] has something to give, in milliseconds since the node started.
@@ -151,7 +183,8 @@ impl Presence {
     #[must_use]
     pub fn in_slot(&self, slot: usize) -> Option<(&Arc<str>, usize)> {
         let channel = self.channels.get(slot as u32)?;
-        Some((&channel.name, channel.shards.capacity() * size_of::<(ShardId, u32)>()))
+        let users = channel.users.as_ref().map_or(0, |users| users.heap_bytes());
+        Some((&channel.name, channel.shards.capacity() * size_of::<(ShardId, u32)>() + users))
     }
 
     /// The table's memory, without the names and what shards told.
@@ -175,7 +208,8 @@ impl Presence {
     }
 
     fn insert(&mut self, name: Arc<str>) -> u32 {
-        let channel = Counted { name: name.clone(), shards: Vec::new(), announced: 0, changed: false };
+        let channel =
+            Counted { name: name.clone(), shards: Vec::new(), users: None, announced: 0, changed: false };
         let id = self.channels.insert(channel);
         self.table.insert(&name, id, |id| &self.channels[id].name);
         id
@@ -216,12 +250,12 @@ mod tests {
     #[test]
     fn who_is_back_within_three_seconds_was_never_away() {
         let (mut presence, name) = (presence(), Arc::from("a"));
-        presence.tell(&name, ShardId(0), 2, at(0));
+        presence.tell(&name, ShardId(0), 2, &[], at(0));
         assert_eq!(announced(&mut presence, at(2_999)), []);
         assert_eq!(announced(&mut presence, at(3_000)), [("a".to_owned(), 2)]);
         assert_eq!(presence.next_ms(), None);
-        presence.tell(&name, ShardId(0), 1, at(4_000));
-        presence.tell(&name, ShardId(1), 1, at(6_900));
+        presence.tell(&name, ShardId(0), 1, &[], at(4_000));
+        presence.tell(&name, ShardId(1), 1, &[], at(6_900));
         assert_eq!(presence.next_ms(), Some(7_000));
         assert_eq!(announced(&mut presence, at(7_000)), []);
         assert_eq!(presence.next_ms(), None);
@@ -230,12 +264,12 @@ mod tests {
     #[test]
     fn a_channel_that_all_have_left_is_forgotten_and_until_then_a_reload_of_the_only_page_is_none() {
         let (mut presence, name) = (presence(), Arc::from("a"));
-        presence.tell(&name, ShardId(5), 1, at(0));
+        presence.tell(&name, ShardId(5), 1, &[], at(0));
         announced(&mut presence, at(3_000));
-        presence.tell(&name, ShardId(5), 0, at(4_000));
-        presence.tell(&name, ShardId(6), 1, at(5_000));
+        presence.tell(&name, ShardId(5), 0, &[], at(4_000));
+        presence.tell(&name, ShardId(6), 1, &[], at(5_000));
         assert_eq!(announced(&mut presence, at(7_000)), []);
-        presence.tell(&name, ShardId(6), 0, at(8_000));
+        presence.tell(&name, ShardId(6), 0, &[], at(8_000));
         assert_eq!((announced(&mut presence, at(11_000)), presence.len()), (vec![], 0));
         assert_eq!((presence.extent(), presence.index_bytes()), (Extent::default(), 0));
     }
@@ -243,10 +277,10 @@ mod tests {
     #[test]
     fn the_same_number_twice_counts_once_and_nobody_of_an_unknown_channel_makes_none() {
         let (mut presence, name) = (presence(), Arc::from("a"));
-        presence.tell(&name, ShardId(0), 0, at(0));
+        presence.tell(&name, ShardId(0), 0, &[], at(0));
         assert!(presence.is_empty());
-        (0..3).for_each(|_| presence.tell(&name, ShardId(0), 7, at(0)));
-        presence.tell(&name, ShardId(1), 4, at(0));
+        (0..3).for_each(|_| presence.tell(&name, ShardId(0), 7, &[], at(0)));
+        presence.tell(&name, ShardId(1), 4, &[], at(0));
         assert_eq!(presence.beside("a", ShardId(1)), 7);
         assert_eq!(presence.beside("a", ShardId(9)), 11);
         assert_eq!(presence.beside("b", ShardId(9)), 0);
@@ -304,7 +338,7 @@ mod tests {
             for step in steps.into_iter().chain([Step::Pass(3_100)]) {
                 let ms = match step {
                     Step::Tell(name, shard, count) => {
-                        presence.tell(&names[name], ShardId(shard), count, at(now_ms));
+                        presence.tell(&names[name], ShardId(shard), count, &[], at(now_ms));
                         twins[name].tell(shard, count, now_ms);
                         0
                     }

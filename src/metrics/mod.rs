@@ -78,6 +78,8 @@ pub struct Counters {
     pub queues: u64,
     /// Gauge: what the largest of those queues weighs at most, in bytes: the next power of two, less one.
     pub queue_largest_bytes: u64,
+    /// Gauge: connections that are signed in.
+    pub signed_in: u64,
     /// Gauge: subscriptions.
     pub subscriptions: u64,
     /// Gauge: channels followed here.

@@ -94,6 +94,7 @@ const GAUGES: &[Family] = &[
     Family("roost_queue_largest_bytes", "Weight of the largest queue, rounded up to a power of two", |c| {
         c.queue_largest_bytes
     }),
+    Family("roost_signed_in", "Connections that are signed in", |c| c.signed_in),
     Family("roost_subscriptions", "Subscriptions", |c| c.subscriptions),
     Family("roost_channels", "Channels that connections follow", |c| c.channels),
     Family("roost_channels_owned", "Channels numbered", |c| c.channels_owned),

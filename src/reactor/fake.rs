@@ -128,6 +128,8 @@ pub(super) fn shard() -> Shard<FakeStream> {
         limits: Limits::default(),
         policies: Default::default(),
         origins: OriginPolicy::SameOrigin,
+        keys: Default::default(),
+        demands: Default::default(),
         echo: false,
         node: "test".into(),
         names: Names::new(1),

@@ -59,8 +59,8 @@ impl<S: Socket> Shard<S> {
         let Ok(text) = str::from_utf8(message) else {
             return self.refuse(now, slot, &Refusal::bad_request("the body is not UTF-8"));
         };
-        let limits = &self.settings.limits;
-        let pace = self.conns[slot].rate.count(now, limits.messages_per_second, limits.messages_burst);
+        let (per_second, burst) = (self.messages_per_second(slot), self.settings.limits.messages_burst);
+        let pace = self.conns[slot].rate.count(now, per_second, burst);
         if pace == Pace::Flood {
             let refusal = Refusal::new(429, "rate_limited", "too many messages on this connection");
             return self.refuse(now, slot, &refusal.with_header("Retry-After", "1"));
@@ -92,6 +92,10 @@ impl<S: Socket> Shard<S> {
 fn alone(command: Command<'_>) -> Result<Command<'_>, Refused> {
     match command {
         Command::Publish { .. } | Command::Presence { .. } | Command::Ping => Ok(command),
+        Command::Auth { .. } => Err(Refused::new(
+            Code::BadRequest,
+            "a request without a WebSocket shows its token itself: send `Authorization: Bearer`",
+        )),
         Command::Subscribe { .. } | Command::Unsubscribe { .. } | Command::Visibility { .. } => {
             Err(Refused::new(
                 Code::BadRequest,

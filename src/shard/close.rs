@@ -11,13 +11,17 @@ use crate::proto::frame::put_close;
 use crate::proto::http::{Refusal, put_refusal_with};
 
 impl<S: Socket> Shard<S> {
-    /// Ends an open connection with a close frame. Only while it is served: the frame goes into `replies`.
+    /// Ends a WebSocket with a close frame, or a stream. Only while it is served: the frame goes into `replies`.
     pub(super) fn end(&mut self, now: Now, slot: u32, disconnect: Disconnect) {
         self.end_with(now, slot, disconnect, disconnect.reason());
     }
 
     /// As [`Shard::end`], with a reason of its own.
     pub(super) fn end_with(&mut self, now: Now, slot: u32, disconnect: Disconnect, reason: &str) {
+        if self.conns[slot].phase == Phase::Stream {
+            // It has no goodbye: its client comes back, and is told then why it may not.
+            return self.linger(now, slot, disconnect);
+        }
         put_close(&mut self.replies, disconnect.code(), reason);
         self.linger(now, slot, disconnect);
     }
@@ -62,6 +66,7 @@ impl<S: Socket> Shard<S> {
     pub(super) fn linger(&mut self, now: Now, slot: u32, disconnect: Disconnect) {
         self.counters.disconnects[disconnect.index()] += 1;
         self.leave_all(now, slot);
+        self.grants.remove(slot);
         self.enter(slot, Phase::Lingering);
         let conn = &mut self.conns[slot];
         conn.since = now.tick();
@@ -106,13 +111,14 @@ impl<S: Socket> Shard<S> {
         for _ in 0..FREE_BUDGET {
             let Some(slot) = self.dead.pop() else { break };
             self.leave_all(now, slot);
+            self.grants.remove(slot);
             drop(self.conns.remove(slot));
         }
     }
 
     pub(super) fn leave_all(&mut self, now: Now, slot: u32) {
         for subscription in std::mem::take(&mut self.conns[slot].subscriptions).as_slice() {
-            self.leave(now, *subscription);
+            self.leave(now, slot, *subscription);
         }
     }
 }

@@ -21,7 +21,8 @@ impl<S: Socket> Shard<S> {
             let limits = &self.settings.limits;
             let message = format!(
                 "at most {} messages a second, {} at once",
-                limits.messages_per_second, limits.messages_burst
+                self.messages_per_second(slot),
+                limits.messages_burst
             );
             return self.error(&Refused::new(Code::RateLimited, message), id);
         }
@@ -29,8 +30,9 @@ impl<S: Socket> Shard<S> {
             Ok(Command::Subscribe { channel, since }) => self.subscribe(now, slot, &channel, since, id),
             Ok(Command::Unsubscribe { channel }) => self.unsubscribe(now, slot, &channel, id),
             Ok(Command::Publish { channel, data }) => self.publish(now, slot, &channel, data, id),
-            Ok(Command::Presence { channel }) => self.presence(slot, &channel, id),
+            Ok(Command::Presence { channel }) => self.presence(now, slot, &channel, id),
             Ok(Command::Visibility { hidden }) => self.set_hidden(slot, hidden),
+            Ok(Command::Auth { token }) => self.authenticate(now, slot, &token.0, id),
             Ok(Command::Ping) => native::put_answer(&mut self.replies, &Answer::Pong, id),
             Err(refused) => self.error(&refused, id),
         }
@@ -55,9 +57,11 @@ impl<S: Socket> Shard<S> {
             let refused = Refused::new(Code::AlreadySubscribed, "this connection follows it already");
             return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
+        if let Err(refused) = self.check_subscribe(now, slot, name) {
+            return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
+        }
         if self.has_all_channels(slot) {
-            let message =
-                format!("at most {} channels a connection", self.settings.limits.channels_per_conn_max);
+            let message = format!("at most {} channels a connection", self.channels_max(slot));
             let refused = Refused::new(Code::TooManyChannels, message);
             return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
@@ -129,7 +133,7 @@ impl<S: Socket> Shard<S> {
         if self.conns[slot].subscriptions.find(channel) == Some(subscription) {
             let position = self.hub.channels.subscribe(channel, slot, cursor.offset);
             self.conns[slot].subscriptions.reposition(channel, position);
-            self.recount(channel);
+            self.note_move(slot, channel, 1);
         }
         match self.conns[slot].phase {
             Phase::Stream => return self.stream_joined(slot, channel, cursor, recovery.as_deref()),
@@ -152,7 +156,7 @@ impl<S: Socket> Shard<S> {
         };
         self.conns[slot].subscriptions.remove(subscription.channel);
         self.end_replay(slot, subscription.channel);
-        self.leave(now, subscription);
+        self.leave(now, slot, subscription);
         self.answer_in_turn(slot, name, LateAnswer::Unsubscribed, id);
     }
 
@@ -174,12 +178,12 @@ impl<S: Socket> Shard<S> {
                 native::put_answer(&mut self.replies, &Answer::Unsubscribed { channel: name }, id);
             }
             LateAnswer::Refused(refused) => self.error(refused, id),
-            LateAnswer::Presence { beside } => self.put_presence(name, *beside, id),
+            LateAnswer::Presence { beside, users } => self.put_presence(name, *beside, users.as_deref(), id),
         }
     }
 
     fn has_all_channels(&self, slot: u32) -> bool {
-        self.conns[slot].subscriptions.as_slice().len() >= self.settings.limits.channels_per_conn_max
+        self.conns[slot].subscriptions.as_slice().len() >= self.channels_max(slot)
     }
 
     /// Sends a request of a connection to the owner, who will answer it.
@@ -191,8 +195,7 @@ impl<S: Socket> Shard<S> {
     /// Hands a client's publication to the owner, where the policy lets clients publish.
     fn publish(&mut self, now: Now, slot: u32, name: &str, data: &str, id: Option<&str>) {
         let owner = self.hub.owner(name);
-        if !self.settings.policies.for_channel(name).clients_may_publish {
-            let refused = Refused::new(Code::Forbidden, "clients may not publish to this channel");
+        if let Err(refused) = self.check_publish(now, slot, name) {
             return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
         if owner == self.settings.id {
@@ -223,7 +226,7 @@ impl<S: Socket> Shard<S> {
 
     /// Takes a subscriber out of its channel's list; the connection has forgotten it already. A join under way is
     /// undone when its answer finds nobody.
-    pub(super) fn leave(&mut self, now: Now, subscription: Subscription) {
+    pub(super) fn leave(&mut self, now: Now, slot: u32, subscription: Subscription) {
         let Subscription { channel, position } = subscription;
         if subscription.is_joining() {
             return;
@@ -231,7 +234,7 @@ impl<S: Socket> Shard<S> {
         for moved in self.hub.channels.unsubscribe(channel, position).into_iter().flatten() {
             self.conns[moved.slot].subscriptions.reposition(channel, moved.position);
         }
-        self.recount(channel);
+        self.note_move(slot, channel, -1);
         self.forget_if_unused(now, channel);
     }
 

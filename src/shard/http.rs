@@ -25,11 +25,15 @@ impl<S: Socket> Shard<S> {
     pub(super) fn answer_head(&mut self, now: Now, slot: u32, head: &Head<'_>) -> Result<(), Refusal> {
         let conn = &mut self.conns[slot];
         (conn.keep_alive, conn.reader) = (head.keep_alive(), Default::default());
-        if matches!(head.path, EVENTS | POLL) {
+        let fallback = matches!(head.path, EVENTS | POLL);
+        if fallback {
             self.admit_page(slot, head)?;
         }
         if self.drain.is_some() {
             return Err(Refusal::unavailable());
+        }
+        if fallback && head.method != "OPTIONS" {
+            self.sign_in_by_head(now, slot, head)?;
         }
         match (head.path, head.method) {
             (LIVE, _) => self.upgrade_live(now, slot, head),
@@ -98,9 +102,9 @@ impl<S: Socket> Shard<S> {
     }
 
     /// The channels of a query, all of them good or none.
-    pub(super) fn wanted(&self, head: &Head<'_>) -> Result<Vec<Wanted>, Refusal> {
+    pub(super) fn wanted(&self, slot: u32, head: &Head<'_>) -> Result<Vec<Wanted>, Refusal> {
         let query = parse_live_query(head.query)?;
-        let most = self.settings.limits.channels_per_conn_max;
+        let most = self.channels_max(slot);
         if query.channels.len() > most {
             let message = format!("at most {most} channels a connection");
             return Err(Refusal::new(400, "too_many_channels", message));
@@ -117,10 +121,13 @@ impl<S: Socket> Shard<S> {
         Ok(wanted)
     }
 
-    /// As [`Shard::wanted`], for a request that is about nothing else.
-    pub(super) fn wanted_some(&self, head: &Head<'_>) -> Result<Vec<Wanted>, Refusal> {
+    /// As [`Shard::wanted`], for a request that is about nothing else: it may follow all of them, or it is refused.
+    pub(super) fn wanted_some(&self, now: Now, slot: u32, head: &Head<'_>) -> Result<Vec<Wanted>, Refusal> {
         no_body(head)?;
-        let wanted = self.wanted(head)?;
+        let wanted = self.wanted(slot, head)?;
+        for (channel, _) in &wanted {
+            self.check_subscribe(now, slot, channel)?;
+        }
         if wanted.is_empty() {
             return Err(Refusal::bad_request(
                 "no `channel`: name those to follow, as in `?channel=a&channel=b`",
@@ -157,6 +164,7 @@ impl<S: Socket> Shard<S> {
             return self.linger(now, slot, Disconnect::Answered);
         }
         self.leave_all(now, slot);
+        self.grants.remove(slot);
         self.enter(slot, Phase::Kept);
         let conn = &mut self.conns[slot];
         conn.since = now.tick();

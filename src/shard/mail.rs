@@ -9,6 +9,7 @@ use crate::hub::channels::ChannelPart;
 use crate::hub::owned::Joined;
 use crate::hub::publication::Publication;
 use crate::hub::ranking::Top;
+use crate::hub::users::Change;
 use crate::metrics::Counters;
 use crate::metrics::heap::Heap;
 use crate::metrics::look::Look;
@@ -145,6 +146,8 @@ pub enum Mail {
         name: Arc<str>,
         /// How many.
         count: u32,
+        /// How many more or fewer each user has of them than when it last told.
+        users: Vec<Change>,
     },
     /// From an owner: for everyone who follows the channel, and without a number.
     Notice {
@@ -178,6 +181,8 @@ pub enum LateAnswer {
     Presence {
         /// So many.
         beside: u64,
+        /// The users that follow it on any shard.
+        users: Option<Vec<Arc<str>>>,
     },
 }
 
@@ -296,11 +301,8 @@ impl Mail {
                 id.as_ref().map_or(0, |id| id.len())
             }
             Self::Notice { frame, .. } => frame.len(),
-            Self::Replay { .. }
-            | Self::Leave { .. }
-            | Self::Present { .. }
-            | Self::Ask { .. }
-            | Self::Drain { .. } => 0,
+            Self::Present { users, .. } => users.len() * size_of::<Change>(),
+            Self::Replay { .. } | Self::Leave { .. } | Self::Ask { .. } | Self::Drain { .. } => 0,
         };
         size_of::<Self>() + large
     }

@@ -15,6 +15,7 @@ mod catch_up;
 mod close;
 mod commands;
 mod drain;
+mod grants;
 mod head;
 mod http;
 mod pass;
@@ -24,6 +25,7 @@ mod presence;
 mod read;
 mod replay;
 mod said;
+mod sign_in;
 mod stream;
 mod survey;
 mod sweep;
@@ -34,21 +36,24 @@ mod write;
 use crate::clock::Now;
 use crate::config::policy::Policies;
 use crate::conn::socket::Socket;
-use crate::conn::subscriptions::ChannelId;
 use crate::hub::names::Names;
 use crate::hub::owned::ShardSet;
 use crate::hub::{Hub, ShardId};
 use crate::limits::{EXPIRY_BUDGET, Limits, READY_BUDGET, RECEIVE_BUFFER_BYTES};
 use crate::metrics::Counters;
 use crate::proto::origin::OriginPolicy;
+use crate::tokens::{Demands, Keys};
 use budget::Budget;
 use catch_up::CatchUps;
 use conn_table::{ConnTable, Token};
 use drain::Drain;
+use grants::Grants;
 use mail::Parcel;
 use pass::Passes;
-use std::collections::{BTreeSet, VecDeque};
+use presence::Moves;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 use survey::Survey;
 use sweep::Hand;
 
@@ -65,6 +70,10 @@ pub struct Settings {
     pub policies: Policies,
     /// Which pages may connect.
     pub origins: OriginPolicy,
+    /// What tokens may be signed with.
+    pub keys: Arc<Keys>,
+    /// What is asked of a token beside its signature.
+    pub demands: Arc<Demands>,
     /// Serve `/echo`.
     pub echo: bool,
     /// The node's name in `welcome`.
@@ -115,8 +124,10 @@ pub struct Shard<S> {
     /// Connections that get the latest of what they lag behind.
     catch_ups: CatchUps,
     passes: Passes,
-    /// Channels whose subscribers came or went in this turn, where their policy has them counted.
-    recounts: BTreeSet<ChannelId>,
+    /// Channels whose subscribers came or went in this turn, where their policy has them counted, and whose they were.
+    moves: BTreeMap<Arc<str>, Moves>,
+    /// Who is signed in.
+    grants: Grants,
     /// Slots to be freed at the end of the turn.
     dead: Vec<u32>,
     /// The receive buffer of all connections.
@@ -150,7 +161,8 @@ impl<S: Socket> Shard<S> {
             replays: VecDeque::new(),
             catch_ups: CatchUps::default(),
             passes: Passes::default(),
-            recounts: BTreeSet::new(),
+            moves: BTreeMap::new(),
+            grants: Grants::default(),
             dead: Vec::new(),
             // Not zeros, which the allocator would promise without having them: what every shard needs is there
             // before its first client.

@@ -26,7 +26,7 @@ impl<S: Socket> Shard<S> {
     /// Answers `GET /poll`, at once or later.
     pub(super) fn begin_poll(&mut self, now: Now, slot: u32, head: &Head<'_>) -> Result<(), Refusal> {
         let wait_ms = wait_s(head)? * 1000;
-        let wanted = self.wanted_some(head)?;
+        let wanted = self.wanted_some(now, slot, head)?;
         self.counters.polls += 1;
         self.enter(slot, Phase::Poll);
         self.conns[slot].since =

@@ -32,8 +32,8 @@ impl<S: Socket> Shard<S> {
             Mail::Replayed { conn, serial, joined } => self.replayed(now, conn, serial, joined),
             Mail::Leave { shard, name } => self.left(now, &name, shard),
             Mail::Later { conn, name, mut answer, id, returning: false } => {
-                if let LateAnswer::Presence { beside } = &mut answer {
-                    *beside = self.hub.presence.beside(&name, conn.shard);
+                if let LateAnswer::Presence { beside, users } = &mut answer {
+                    (*beside, *users) = self.known_presence(&name, conn.shard);
                 }
                 self.post(conn.shard, Mail::Later { conn, name, answer, id, returning: true });
             }
@@ -50,7 +50,9 @@ impl<S: Socket> Shard<S> {
                 });
             }
             Mail::Publication(publication) => self.deliver(publication),
-            Mail::Present { shard, name, count } => self.hub.presence.tell(&name, shard, count, now),
+            Mail::Present { shard, name, count, users } => {
+                self.hub.presence.tell(&name, shard, count, &users, now);
+            }
             Mail::Notice { name, frame } => self.notify(&name, frame),
             Mail::Ask { ticket, question } => self.questioned(now, ticket, question),
             Mail::Drain { over_ms } => self.drain = Some(Drain::new(over_ms)),

@@ -151,8 +151,8 @@ impl<S: Socket> Shard<S> {
         if self.conns[slot].phase == Phase::Echo {
             return self.echo(now, slot, event);
         }
-        let limits = &self.settings.limits;
-        let pace = self.conns[slot].rate.count(now, limits.messages_per_second, limits.messages_burst);
+        let (per_second, burst) = (self.messages_per_second(slot), self.settings.limits.messages_burst);
+        let pace = self.conns[slot].rate.count(now, per_second, burst);
         if pace == Pace::Flood {
             return self.end(now, slot, Disconnect::RateLimited);
         }

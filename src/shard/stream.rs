@@ -22,7 +22,7 @@ use crate::transport::sse;
 impl<S: Socket> Shard<S> {
     /// Answers `GET /events`.
     pub(super) fn open_stream(&mut self, now: Now, slot: u32, head: &Head<'_>) -> Result<(), Refusal> {
-        let mut wanted = self.wanted_some(head)?;
+        let mut wanted = self.wanted_some(now, slot, head)?;
         resume(&mut wanted, head)?;
         let mut headers = self.cors_headers(slot);
         // nginx would gather events until its buffer is full.

@@ -81,7 +81,10 @@ impl<S: Socket> Shard<S> {
         let Survey { table, slot, heap, ranking, .. } = survey;
         let slot = *slot;
         match table {
-            Table::Conns => self.conns.in_slot(slot as u32).map_or(1, |conn| look_at_conn(conn, heap)),
+            Table::Conns => {
+                heap.boxes += self.grants.heap_bytes_in(slot as u32) as u64;
+                self.conns.in_slot(slot as u32).map_or(1, |conn| look_at_conn(conn, heap))
+            }
             Table::Channels => self.hub.channels.in_slot(slot).map_or(1, |channel| {
                 ranking.offer(slot, channel.subscribers.len());
                 look_at_channel(channel, heap)
@@ -114,6 +117,7 @@ impl<S: Socket> Shard<S> {
         heap.channels += channels.index_bytes() as u64;
         heap.channels_owned += (owned.index_bytes() + self.hub.presence.index_bytes()) as u64;
         heap.history += owned.history_index_bytes() as u64;
+        heap.boxes += self.grants.table_bytes() as u64;
         heap.mailboxes += (self.parcels.capacity() * size_of::<Parcel>()) as u64;
         heap.fixed += (self.receive.len() + self.list_bytes()) as u64;
         let connections = self.conns.len() as u64;

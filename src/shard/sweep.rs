@@ -175,7 +175,7 @@ impl<S: Socket> Shard<S> {
             let slot = self.hand.slot as u32;
             self.hand.slot += 1;
             if self.conns.in_slot(slot).is_some() {
-                let due_ms = self.visit(now, slot);
+                let due_ms = self.visit_grant(now, slot).min(self.visit(now, slot));
                 self.hand.expect(due_ms);
             }
         }

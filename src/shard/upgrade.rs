@@ -5,6 +5,7 @@ use crate::clock::Now;
 use crate::conn::Phase;
 use crate::conn::socket::Socket;
 use crate::dialect::native::{self, Answer, SUBPROTOCOL};
+use crate::disconnect::Disconnect;
 use crate::hub::ShardId;
 use crate::proto::handshake::{self, Upgrade};
 use crate::proto::http::{Head, Refusal};
@@ -12,11 +13,21 @@ use crate::proto::http::{Head, Refusal};
 impl<S: Socket> Shard<S> {
     pub(super) fn upgrade_live(&mut self, now: Now, slot: u32, head: &Head<'_>) -> Result<(), Refusal> {
         let upgrade = handshake::check(head, &self.settings.origins)?;
-        let wanted = self.wanted(head)?;
+        let wanted = self.wanted(slot, head)?;
+        let signed = self.grant_of(now, head);
         let protocol = upgrade.has_protocol(SUBPROTOCOL).then_some(SUBPROTOCOL);
         self.switch(now, slot, Phase::Live, &upgrade, protocol);
         if protocol.is_some() {
             self.welcome(slot);
+        }
+        match signed {
+            Ok(grant) => grant.into_iter().for_each(|grant| self.sign_in(now, slot, grant)),
+            Err(refusal) => {
+                // A page hears of a close code, and of no status.
+                let reason = format!("{}: {refusal}", Disconnect::Unauthorized.reason());
+                self.end_with(now, slot, Disconnect::Unauthorized, &reason);
+                return Ok(());
+            }
         }
         for (channel, since) in wanted {
             self.subscribe(now, slot, &channel, since, None);

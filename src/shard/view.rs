@@ -33,6 +33,7 @@ impl<S: Socket> Shard<S> {
             queued_bytes: self.queued_bytes() as u64,
             queues: self.conns.lags().len() as u64,
             queue_largest_bytes: self.conns.lags().largest_bytes_max() as u64,
+            signed_in: self.grants.len() as u64,
             subscriptions: self.hub.channels.subscriptions() as u64,
             channels: self.hub.channels.len() as u64,
             channels_owned: self.hub.owned.len() as u64,
@@ -72,7 +73,8 @@ impl<S: Socket> Shard<S> {
         let cursor = self.hub.owned.cursor(name);
         let known = followed.is_some() || cursor.is_some();
         let history = self.hub.owned.history(name, now);
-        let part = known.then(|| ChannelPart { name: name.clone(), subscribers, cursor, history });
+        let users = self.hub.presence.users(name);
+        let part = known.then(|| ChannelPart { name: name.clone(), subscribers, cursor, history, users });
         Answer::Channels { channels: part.into_iter().collect(), truncated: false }
     }
 
@@ -87,7 +89,8 @@ impl<S: Socket> Shard<S> {
                 truncated = true;
                 return;
             }
-            let empty = || ChannelPart { name: name.clone(), subscribers: 0, cursor: None, history: 0 };
+            let empty =
+                || ChannelPart { name: name.clone(), subscribers: 0, cursor: None, history: 0, users: None };
             let part = parts.entry(name.clone()).or_insert_with(empty);
             part.subscribers += subscribers;
             if let Some((cursor, history)) = owned {

@@ -31,7 +31,12 @@ impl Line {
             "GET {target} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        let sends = VecDeque::from(request.into_bytes());
+        Self::sending(&request)
+    }
+
+    /// A client with all the room that there is, which sends this.
+    pub(crate) fn sending(bytes: &str) -> Self {
+        let sends = VecDeque::from(bytes.as_bytes().to_vec());
         let peer = Peer { sends, got: Vec::new(), room: usize::MAX, ended: false, writes: 0 };
         Self(Rc::new(RefCell::new(peer)))
     }

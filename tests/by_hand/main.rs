@@ -6,10 +6,12 @@ mod budget;
 mod lag;
 mod line;
 mod look;
+mod node;
 mod pace;
 mod presence;
 mod regressions;
 mod replay;
+mod tokens;
 
 use roost::clock::Now;
 use roost::hub::ShardId;
@@ -32,6 +34,8 @@ fn settings(id: u16, shards: u16) -> Settings {
         limits: Limits::default(),
         policies: Default::default(),
         origins: OriginPolicy::SameOrigin,
+        keys: Default::default(),
+        demands: Default::default(),
         echo: false,
         node: "test".into(),
         names: Names::new(1),

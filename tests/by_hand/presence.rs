@@ -1,157 +1,32 @@
-//! How many follow a channel: a node of several shards, driven by hand through their public verbs in virtual time, whose
-//! mail arrives at once.
+//! How many follow a channel, and who.
 
-use crate::line::{Line, behind_head, messages};
-use crate::{ENDED, READY, settings};
-use roost::clock::{Now, TICK_MS};
-use roost::config::policy::{Policies, PolicyRule};
-use roost::hub::ShardId;
-use roost::hub::names::Names;
+use crate::READY;
+use crate::node::{Client, Node, SHARDS};
+use roost::clock::TICK_MS;
+use roost::config::policy::PolicyRule;
 use roost::limits::Limits;
 use roost::proto::frame::{Opcode, put_masked_frame};
-use roost::shard::conn_table::Token;
-use roost::shard::mail::{Mail, Parcel, Publisher};
-use roost::shard::{Next, Settings, Shard};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use roost::shard::mail::{Mail, Publisher};
+use serde_json::json;
 
-const SHARDS: u16 = 3;
 const DEBOUNCE_MS: u64 = 3_000;
 
-/// A client and its connection.
-struct Client {
-    shard: usize,
-    token: Token,
-    line: Line,
+/// A node whose rooms have presence.
+fn node() -> Node {
+    Node::new(PolicyRule { presence: Some(true), ..PolicyRule::default() }, |settings| settings)
 }
 
-impl Client {
-    /// What it has heard since it was last asked.
-    fn hear(&self) -> Vec<Value> {
-        let got = std::mem::take(&mut self.line.0.borrow_mut().got);
-        let (heard, begun) = messages(behind_head(&got).unwrap_or(&got));
-        assert!(begun.is_empty(), "it takes whole frames");
-        heard
-    }
-
-    /// The counts that were announced to it since it was last asked.
-    fn counts(&self) -> Vec<u64> {
-        let event = |heard: &Value| (heard["type"] == "presence").then(|| heard["count"].as_u64().unwrap());
-        self.hear().iter().filter_map(event).collect()
-    }
-}
-
-struct Node {
-    shards: Vec<Shard<Line>>,
-    next: Vec<Next>,
-    now: Now,
-    names: Names,
-    /// What shards told owners of who is present, ever.
-    told: usize,
-}
-
-impl Node {
-    /// Channels that begin with `room:` have presence.
-    fn new() -> Self {
-        let names = Names::new(1);
-        let room = PolicyRule { presence: Some(true), ..PolicyRule::default() };
-        let policies = Policies::new(&BTreeMap::from([("room:".to_owned(), room)])).expect("a good prefix");
-        let shard = |id| Shard::new(Settings { policies: policies.clone(), ..settings(id, SHARDS) });
-        let shards = (0..SHARDS).map(shard).collect();
-        Self {
-            shards,
-            next: vec![Next::Idle; SHARDS.into()],
-            now: Now { mono_ms: 1_000, wall_ms: 0 },
-            names,
-            told: 0,
-        }
-    }
-
-    /// A presence channel that a shard owns.
-    fn room(&self, owner: u16) -> String {
-        let mut rooms = (0..).map(|number| format!("room:{number}"));
-        rooms.find(|name| self.names.owner(name, SHARDS) == ShardId(owner)).expect("one of many")
-    }
-
-    /// A client comes, and follows a channel if there is one.
-    fn connect(&mut self, shard: usize, channel: &str) -> Client {
-        let client = self.arrive(shard, channel);
-        self.settle();
-        client
-    }
-
-    fn arrive(&mut self, shard: usize, channel: &str) -> Client {
-        let query = if channel.is_empty() { String::new() } else { format!("?channel={channel}") };
-        let (now, line) = (self.now, Line::asking_for(&format!("/live{query}")));
-        let token = self.shards[shard].insert(now, line.clone()).expect("there is room");
-        self.shards[shard].ready(now, token, READY);
-        self.next[shard] = Next::Now;
-        Client { shard, token, line }
-    }
-
-    fn say(&mut self, client: &Client, message: &Value) {
-        client.line.send(message);
-        self.shards[client.shard].ready(self.now, client.token, READY);
-        self.next[client.shard] = Next::Now;
-        self.settle();
-    }
-
-    /// A client's end, without a goodbye.
-    fn vanish(&mut self, client: &Client) {
-        client.line.0.borrow_mut().ended = true;
-        self.shards[client.shard].ready(self.now, client.token, ENDED);
-        self.next[client.shard] = Next::Now;
-        self.settle();
-    }
-
-    fn mail(&mut self, shard: usize, mail: Mail) {
-        self.told += usize::from(matches!(mail, Mail::Present { .. }));
-        self.shards[shard].mail(self.now, mail);
-        self.next[shard] = Next::Now;
-    }
-
-    /// Turns and mail, until there is nothing to do at this moment.
-    fn settle(&mut self) {
-        let due =
-            |next: &Next, now_ms| matches!(next, Next::Now) || matches!(next, Next::At(at) if *at <= now_ms);
-        while let Some(shard) = self.next.iter().position(|next| due(next, self.now.mono_ms)) {
-            self.next[shard] = self.shards[shard].turn(self.now);
-            let parcels: Vec<Parcel> = self.shards[shard].parcels().collect();
-            for parcel in parcels {
-                match parcel {
-                    Parcel::Shard(to, mail) => self.mail(usize::from(to.0), mail),
-                    Parcel::Control(_) => {}
-                }
-            }
-        }
-    }
-
-    /// Time passes, with turns at the moments that shards asked for.
-    fn pass(&mut self, ms: u64) {
-        let end_ms = self.now.mono_ms + ms;
-        let at_ms = |next: &Next| match next {
-            Next::At(at_ms) => Some(*at_ms),
-            Next::Now | Next::Idle => None,
-        };
-        while let Some(at_ms) = self.next.iter().filter_map(at_ms).min().filter(|at_ms| *at_ms <= end_ms) {
-            self.now.mono_ms = at_ms;
-            self.settle();
-        }
-        self.now.mono_ms = end_ms;
-    }
-
-    /// Counters of all shards: channels counted, events.
-    fn counters(&self) -> (u64, u64) {
-        let all = self.shards.iter().map(Shard::counters);
-        all.fold((0, 0), |(channels, events), one| {
-            (channels + one.presence_channels, events + one.presence_events)
-        })
-    }
+/// The counts that were announced to a client since it was last asked.
+fn counts(client: &Client) -> Vec<u64> {
+    let event = |heard: &serde_json::Value| {
+        (heard["type"] == "presence").then(|| heard["count"].as_u64().expect("a number"))
+    };
+    client.hear().iter().filter_map(event).collect()
 }
 
 #[test]
 fn who_stays_is_announced_once_after_three_seconds_to_everyone_on_every_shard() {
-    let mut node = Node::new();
+    let mut node = node();
     let room = node.room(2);
     let clients: Vec<Client> = (0..3).map(|shard| node.connect(shard, &room)).collect();
     clients.iter().for_each(|client| _ = client.hear());
@@ -162,32 +37,32 @@ fn who_stays_is_announced_once_after_three_seconds_to_everyone_on_every_shard() 
         assert_eq!(client.hear(), [json!({ "type": "presence", "channel": room, "count": 3 })]);
     }
     node.pass(20_000);
-    assert!(clients.iter().all(|client| client.counts().is_empty()), "nothing has changed");
+    assert!(clients.iter().all(|client| counts(client).is_empty()), "nothing has changed");
     assert_eq!(node.counters(), (1, 1));
 }
 
 #[test]
 fn a_page_that_is_loaded_anew_is_no_event() {
-    let mut node = Node::new();
+    let mut node = node();
     let room = node.room(0);
     let [stays, mut loads] = [1, 2].map(|shard| node.connect(shard, &room));
     node.pass(DEBOUNCE_MS);
-    assert_eq!((stays.counts(), loads.counts()), (vec![2], vec![2]));
+    assert_eq!((counts(&stays), counts(&loads)), (vec![2], vec![2]));
     for shard in [0, 1, 2, 1] {
         node.vanish(&loads);
         node.pass(DEBOUNCE_MS - 100);
         loads = node.connect(shard, &room);
         node.pass(DEBOUNCE_MS);
-        assert_eq!((stays.counts(), loads.counts()), (vec![], vec![]));
+        assert_eq!((counts(&stays), counts(&loads)), (vec![], vec![]));
     }
     node.vanish(&loads);
     node.pass(DEBOUNCE_MS);
-    assert_eq!(stays.counts(), [1]);
+    assert_eq!(counts(&stays), [1]);
 }
 
 #[test]
 fn ten_thousand_who_come_one_by_one_are_an_event_every_three_seconds_and_a_piece_of_mail_a_turn() {
-    let mut node = Node::new();
+    let mut node = node();
     let room = node.room(0);
     let first = node.connect(1, &room);
     let (mut crowd, mut heard) = (Vec::new(), Vec::new());
@@ -196,12 +71,12 @@ fn ten_thousand_who_come_one_by_one_are_an_event_every_three_seconds_and_a_piece
         crowd.extend((0..100).map(|number| node.arrive(1 + number % 2, &room)));
         node.settle();
         node.pass(TICK_MS);
-        heard.extend(first.counts());
+        heard.extend(counts(&first));
     }
     assert_eq!(heard, [3_001, 6_001, 9_001], "at 3, 6 and 9 s");
     node.pass(DEBOUNCE_MS);
-    assert_eq!(first.counts(), [10_001]);
-    assert_eq!(crowd.iter().map(|client| client.counts().len()).max(), Some(4));
+    assert_eq!(counts(&first), [10_001]);
+    assert_eq!(crowd.iter().map(|client| counts(client).len()).max(), Some(4));
     assert_eq!(node.counters(), (1, 4));
     // The subscribers of shards 1 and 2 come in the turn in which their owner's answers do.
     assert!(node.told <= 1 + 2 * 100, "{} pieces of mail", node.told);
@@ -209,7 +84,7 @@ fn ten_thousand_who_come_one_by_one_are_an_event_every_three_seconds_and_a_piece
 
 #[test]
 fn whoever_asks_behind_its_own_subscribe_is_counted_wherever_the_owner_is() {
-    let mut node = Node::new();
+    let mut node = node();
     for owner in 0..SHARDS {
         let room = node.room(owner);
         for shard in 0..3 {
@@ -240,7 +115,7 @@ fn whoever_asks_behind_its_own_subscribe_is_counted_wherever_the_owner_is() {
 
 #[test]
 fn a_channel_without_the_policy_answers_forbidden_and_announces_nothing() {
-    let mut node = Node::new();
+    let mut node = node();
     let client = node.connect(0, "hall:1");
     client.hear();
     node.say(&client, &json!({ "type": "presence", "channel": "hall:1", "id": 7 }));
@@ -255,7 +130,7 @@ fn a_channel_without_the_policy_answers_forbidden_and_announces_nothing() {
 
 #[test]
 fn events_keep_their_place_among_publications_and_take_no_number() {
-    let mut node = Node::new();
+    let mut node = node();
     let room = node.room(1);
     let client = node.connect(0, &room);
     client.hear();
@@ -275,7 +150,7 @@ fn events_keep_their_place_among_publications_and_take_no_number() {
 
 #[test]
 fn a_connection_that_died_without_a_goodbye_leaves_when_its_time_is_over() {
-    let mut node = Node::new();
+    let mut node = node();
     let room = node.room(2);
     let alive = node.connect(0, &room);
     let _dead = node.connect(1, &room);
@@ -284,12 +159,12 @@ fn a_connection_that_died_without_a_goodbye_leaves_when_its_time_is_over() {
         node.pass(1_000);
         node.say(&alive, &json!({ "type": "ping" }));
     }
-    assert_eq!(alive.counts(), [2, 1]);
+    assert_eq!(counts(&alive), [2, 1]);
 }
 
 #[test]
 fn a_drain_takes_everyone_out_of_the_count_and_the_channels_are_forgotten() {
-    let mut node = Node::new();
+    let mut node = node();
     for owner in 0..SHARDS {
         let room = node.room(owner);
         (0..3).for_each(|shard| _ = node.connect(shard, &room));

@@ -30,6 +30,7 @@ pub(crate) fn commands(bytes: &[u8]) {
         Command::Publish { channel, data } => ("publish", Some(&**channel), Some(*data)),
         Command::Presence { channel } => ("presence", Some(&**channel), None),
         Command::Ping => ("ping", None, None),
+        Command::Auth { .. } => ("auth", None, None),
         Command::Visibility { hidden } => {
             assert_eq!(value["state"], if *hidden { "hidden" } else { "visible" }, "{text}");
             ("visibility", None, None)

@@ -44,6 +44,8 @@ impl Node {
             limits: limits.clone(),
             policies: policies.clone(),
             origins: OriginPolicy::SameOrigin,
+            keys: Default::default(),
+            demands: Default::default(),
             echo: true,
             node: "sim".into(),
             names,
