@@ -168,8 +168,7 @@ pub const STATUS_WATCHERS_MAX: usize = 16;
 pub const STATUS_LOOK_MS: u64 = 1000;
 /// The least time that a rate of the status page is taken over, in milliseconds.
 pub const STATUS_RATE_MS_MIN: u64 = 900;
-/// Time for which the status page shows what one survey found, in milliseconds: a survey of a million connections takes the
-/// shards some tens of milliseconds together.
+/// Time for which the status page shows what one survey found, in milliseconds: `shard/survey.rs` says what one takes.
 pub const STATUS_SURVEY_MS: u64 = 5000;
 /// Longest first wait that a stream of the status page asks its client for before it connects again, in milliseconds; half of it
 /// is jitter.
