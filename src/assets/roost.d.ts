@@ -73,6 +73,7 @@ export interface RoostEvents {
   transport: RoostTransport;
   /** Notifications are lost: fetch the state of the channel anew. */
   gap: RoostGap;
+  /** What failed and is not told otherwise; printed to the console if nobody listens. */
   error: RoostError;
   /** The server tells that another number follows a channel; over a WebSocket only. */
   presence: RoostPresence;

@@ -25,14 +25,17 @@
  * It knows nothing of the page's own data: `data` is what JSON.parse makes of what was published.
  */
 var Roost = (() => {
-  'use strict';
-
   /** What the server allows (PROTOCOL §6). */
   const CHANNELS_MAX = 128;
   const CHANNEL_NAME = /^[\w\-=@,.;:/]{1,164}$/;
   const CURSOR = /^[0-9A-Za-z]+-\d+$/;
   /** Subscriptions sent in one second; the server takes 50 messages a second, and 100 at once. */
   const SUBSCRIBE_BURST = 48;
+  /**
+   * Characters of a message that goes as a request of its own, whatever the transport: one that is too big for the server ends a
+   * WebSocket for good (64 KiB, unless it was told otherwise), and a request is only refused. No character takes more than 3 bytes.
+   */
+  const LARGE = 20_000;
   /** Characters of channels in a handshake. Request heads over 8 KiB are refused, by some proxies sooner. */
   const QUERY_MAX = 3_000;
 
@@ -79,7 +82,7 @@ var Roost = (() => {
     /** What links know of their client. */
     #host;
     #token;
-    #tokenIsOld = true;
+    #tokenIsOld;
     #lastId = 0;
 
     /** The one connection that delivers, or is about to. */
@@ -93,7 +96,7 @@ var Roost = (() => {
     /** The page wants a connection. */
     #open = false;
     /** Nobody looks at the page, and there is none. */
-    #asleep = false;
+    #asleep;
     #connected = false;
     #transport = null;
 
@@ -132,7 +135,8 @@ var Roost = (() => {
       if (!this.#channels.has(name)) {
         const error = this.#cannotFollow(name, since);
         if (error) {
-          this.#emit('error', error);
+          // Later: the page may not have said yet who is to hear of errors.
+          queueMicrotask(() => this.#emit('error', error));
           return leave;
         }
         this.#channels.set(name, new Channel(name, since));
@@ -398,14 +402,15 @@ var Roost = (() => {
     async #send(request) {
       const { message, sent } = request;
       if (sent) return;
-      if (this.#link.say) {
+      const body = JSON.stringify(message);
+      if (this.#link.say && body.length < LARGE) {
         request.sent = 'link';
         this.#link.update();
         return this.#link.say(message);
       }
       request.sent = 'post';
       try {
-        const response = await ask(this.#host, 'poll', { body: JSON.stringify(message) });
+        const response = await ask(this.#host, 'poll', { body });
         this.#answer(message.id, await response.json());
       } catch (error) {
         this.#answer(message.id, error.code ? error : failure('outcome_unknown', error.message));
@@ -461,8 +466,9 @@ var Roost = (() => {
         this.#asleep = false;
         this.#attempts = 0;
         this.#connect();
-      } else if (this.#options.hidden === 'quiet') {
-        this.#tellVisibility('visible');
+      } else {
+        if (this.#options.hidden === 'quiet') this.#tellVisibility('visible');
+        this.#link?.check?.();
       }
     }
 
@@ -487,7 +493,9 @@ var Roost = (() => {
     }
 
     #emit(event, value) {
-      this.#handlers.get(event)?.forEach((handler) => call(handler, value));
+      const handlers = this.#handlers.get(event);
+      if (handlers?.size) handlers.forEach((handler) => call(handler, value));
+      else if (event === 'error') console.error('roost:', value.message);
     }
   }
 
@@ -559,6 +567,7 @@ var Roost = (() => {
   /** What a browser tells of page and machine: whether anybody looks, whether there is a network, whether time has leapt. */
   class Page {
     #timers = new Timers();
+    #due;
     #undo = [];
 
     constructor(hiddenAfterMs, told) {
@@ -585,19 +594,30 @@ var Roost = (() => {
     }
 
     #look(hiddenAfterMs, told) {
+      const slept = this.#timers.has('hidden') && this.#isOverdue();
       this.#timers.clear('hidden', 'tick');
-      if (isHidden()) return this.#timers.set('hidden', hiddenAfterMs, told.hidden);
+      if (isHidden()) return this.#wait('hidden', hiddenAfterMs, told.hidden);
       this.#tick(told);
-      told.shown();
+      if (slept) told.resumed();
+      else told.shown();
     }
 
-    /** What was connected before a laptop slept is dead. Not watched in hidden pages: their timers are late anyway. */
+    /** Hidden pages have no tick: their timers are late anyway. */
     #tick(told) {
-      const due = Date.now() + TICK_MS;
-      this.#timers.set('tick', TICK_MS, () => {
+      this.#wait('tick', TICK_MS, () => {
+        if (this.#isOverdue()) told.resumed();
         this.#tick(told);
-        if (Date.now() - due > SLEPT_MS) told.resumed();
       });
+    }
+
+    #wait(name, ms, action) {
+      this.#due = Date.now() + ms;
+      this.#timers.set(name, ms, action);
+    }
+
+    /** The timer has slept, as with a laptop or a phone, and what was connected before is dead. */
+    #isOverdue() {
+      return Date.now() - this.#due > SLEPT_MS;
     }
   }
 

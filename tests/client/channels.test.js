@@ -3,6 +3,7 @@
 const test = require('node:test');
 const assert = require('node:assert/strict');
 const { inWorld } = require('./world.js');
+const { Roost } = require('../../src/assets/roost.js');
 
 test('a bad name is told as an error, and nobody is asked', inWorld(async (world) => {
   const client = await world.connected();
@@ -19,8 +20,8 @@ test('a bad name is told as an error, and nobody is asked', inWorld(async (world
 test('128 channels are followed within the server\u2019s rate, and one more is told as an error', inWorld(async (world) => {
   const client = await world.connected();
   for (let n = 0; n < 129; n++) client.follow(`c${n}`);
-  assert.deepEqual(client.told('error').map(({ code, channel }) => [code, channel]), [['too_many_channels', 'c128']]);
   await world.clock.advance(900);
+  assert.deepEqual(client.told('error').map(({ code, channel }) => [code, channel]), [['too_many_channels', 'c128']]);
   assert.ok(world.fake.heard.length <= 50, String(world.fake.heard.length));
   await world.clock.advance(2_000);
   assert.equal(world.fake.heard.length, 128);
@@ -177,6 +178,25 @@ test('a listener may unsubscribe, subscribe and close while it is called', inWor
     await world.clock.advance(1_000);
     assert.deepEqual(client.data(), [1]);
     assert.deepEqual(client.told('close').map(({ final }) => final), [true]);
+  }
+}));
+
+test('an error is told to who listens after it was made, and printed if nobody does', inWorld(async (world) => {
+  const { WebSocket, fetch } = world.pipe;
+  const printed = [];
+  const { error } = console;
+  console.error = (...words) => printed.push(words.join(' '));
+  try {
+    const told = [];
+    const roosts = [1, 2].map(() => new Roost('wss://host/live', { WebSocket, fetch }));
+    roosts.forEach((roost) => roost.subscribe('a bad name', () => {}));
+    roosts[0].on('error', ({ code }) => told.push(code));
+    await world.clock.settle();
+    roosts.forEach((roost) => roost.close());
+    assert.deepEqual(told, ['bad_channel']);
+    assert.deepEqual(printed, ['roost: this is no name of a channel: a bad name']);
+  } finally {
+    console.error = error;
   }
 }));
 

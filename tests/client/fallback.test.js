@@ -250,3 +250,20 @@ test('without a WebSocket in the environment the client begins with an event str
   await world.clock.until(() => client.roost.transport);
   assert.equal(client.roost.transport, 'sse');
 }));
+
+test('a large message goes as a request of its own, so that one too large does not end the connection', inWorld(async (world) => {
+  const client = await connectedBy(world, 'websocket');
+  const published = client.roost.publish('news', 'x'.repeat(20_000));
+  await world.clock.advance(1_000);
+  assert.equal((await published).offset, 1);
+  assert.equal(world.pipe.tries.post, 1);
+  world.pipe.fates.post = () => ({ refuse: 413, error: { code: 'too_large', message: 'at most 65536 bytes' } });
+  const refused = assert.rejects(client.roost.publish('news', 'x'.repeat(70_000)), { code: 'too_large' });
+  await world.clock.advance(1_000);
+  await refused;
+  assert.equal(client.roost.transport, 'websocket');
+}));
+
+test('an environment without any transport is told at once', inWorld(async (world) => {
+  assert.throws(() => world.client({ transports: [] }), /no transport/);
+}));

@@ -191,6 +191,29 @@ test('a machine that wakes up is connected anew at once, with what it missed', i
   assert.deepEqual(client.data(), [1]);
 }));
 
+test('a phone that froze a hidden page before it could close is connected anew as soon as somebody looks', inPage(async (world, page) => {
+  const client = await world.connected();
+  client.follow('news');
+  await world.clock.advance(100);
+  page.show(false);
+  world.clock.leap(600_000);
+  world.fake.publish('news', 1);
+  page.show(true);
+  await world.clock.advance(200);
+  assert.deepEqual(client.told('close').map(({ reason }) => reason), ['resumed']);
+  assert.deepEqual(client.data(), [1]);
+}));
+
+test('a line that died while nobody looked is noticed soon after somebody does', inPage(async (world, page) => {
+  const client = await world.connected();
+  page.show(false);
+  await world.clock.advance(10_000);
+  world.fake.deaf = true;
+  page.show(true);
+  await world.clock.advance(8_100);
+  assert.deepEqual(client.told('close').map(({ reason }) => reason), ['silent']);
+}));
+
 test('the slow timers of a hidden page are no sleep', inPage(async (world, page) => {
   const client = await world.connected({ hidden: 'stay' });
   page.show(false);

@@ -87,6 +87,9 @@ for (const kind of ['websocket', 'sse', 'poll']) {
     await until(() => writer.data().length === 1);
     assert.equal(typeof (await writer.roost.presence('talk:1')).count, 'number');
     await assert.rejects(writer.roost.publish('news', 1), { code: 'forbidden', channel: 'news' });
+    await assert.rejects(writer.roost.publish('talk:1', 'x'.repeat(70_000)), { code: 'too_large' });
+    await writer.roost.publish('talk:1', 'and on');
+    assert.deepEqual(writer.told('close'), []);
   }));
 
   test(`by ${kind}, a cursor of another numbering is told by a gap`, withNode(async ({ node, client }) => {
