@@ -216,6 +216,7 @@ fn template(config: &Config, plan: Plan, origins: OriginPolicy, names: Names, ke
         keys: Arc::new(keys),
         demands: Arc::new(token_keys::demands(config)),
         echo: config.echo,
+        demo: config.demo,
         node: config.node.as_str().into(),
         names,
         own_seed: 0,

@@ -5,11 +5,9 @@ use roost::clock::Now;
 use roost::config::policy::{Policies, PolicyRule, Slow};
 use roost::conn::socket::Socket;
 use roost::dialect::cursor::Cursor;
-use roost::hub::ShardId;
 use roost::hub::names::Names;
 use roost::limits::{Limits, RECEIVE_BUFFER_BYTES, SURVEY_BUDGET};
 use roost::metrics::heap::Heap;
-use roost::proto::origin::OriginPolicy;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Answer, Mail, Parcel, Publisher, Question, Report};
 use roost::shard::{Next, Readiness, Settings, Shard};
@@ -109,18 +107,11 @@ struct World {
 impl World {
     /// Room for shards, made before anything is counted, and what they are told.
     fn prepared(count: u16, policies: &Policies) -> (Self, Vec<Settings>) {
+        let limits = Limits { messages_per_second: 1000, ..Limits::default() };
         let settings = |id| Settings {
-            id: ShardId(id),
-            shards: count,
-            limits: Limits { messages_per_second: 1000, ..Limits::default() },
+            limits: limits.clone(),
             policies: policies.clone(),
-            origins: OriginPolicy::SameOrigin,
-            keys: Default::default(),
-            demands: Default::default(),
-            echo: false,
-            node: "test".into(),
-            names: Names::new(1),
-            own_seed: u64::from(id),
+            ..Settings::new(id, count, Names::new(1))
         };
         let shards = Vec::with_capacity(usize::from(count));
         let peers = Vec::with_capacity(CONNS as usize);

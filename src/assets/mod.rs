@@ -14,9 +14,13 @@ pub struct Asset {
     hash: u64,
 }
 
+/// The path of the demo page.
+pub const DEMO: &str = "/";
+
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-static ASSETS: [Asset; 2] = [
+static ASSETS: [Asset; 3] = [
+    Asset::new(DEMO, "text/html; charset=utf-8", include_bytes!("demo.html")),
     Asset::new("/roost.js", JAVASCRIPT, include_bytes!("roost.js")),
     Asset::new("/roost.d.ts", "application/typescript; charset=utf-8", include_bytes!("roost.d.ts")),
 ];

@@ -89,6 +89,8 @@ pub struct Config {
     pub notsent_lowat_bytes: usize,
     /// `TCP_USER_TIMEOUT` of the listeners; zero leaves it to the system.
     pub user_timeout: Duration,
+    /// Whether the demo page is served.
+    pub demo: bool,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// Least weight of what is logged.
@@ -159,6 +161,7 @@ impl Config {
             receive_buffer_bytes: bytes(options.receive_buffer),
             notsent_lowat_bytes: bytes(options.notsent_lowat),
             user_timeout: options.user_timeout.duration(),
+            demo: options.demo,
             echo: options.echo,
             log_level: options.log_level,
             log_format: options.log_format,

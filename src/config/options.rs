@@ -165,6 +165,13 @@ pub struct Options {
     #[arg(long, value_name = "TIME")]
     pub user_timeout: Span,
 
+    /// Serve a demo page at /, which shows roost.js at work
+    #[arg(
+        long, value_name = "SWITCH", value_parser = parse_switch, action = clap::ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub demo: bool,
+
     /// Serve /echo, which sends every message back: for conformance and load tests
     #[arg(
         long, value_name = "SWITCH", value_parser = parse_switch, action = clap::ArgAction::Set,
@@ -218,6 +225,7 @@ impl Options {
             receive_buffer: Size::from_bytes(32 * 1024),
             notsent_lowat: Size::from_bytes(16 * 1024),
             user_timeout: Span::from_millis(30_000),
+            demo: false,
             echo: false,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,

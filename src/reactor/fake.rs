@@ -3,10 +3,7 @@
 use super::acceptor::Accept;
 use crate::clock::Now;
 use crate::conn::socket::Socket;
-use crate::hub::ShardId;
 use crate::hub::names::Names;
-use crate::limits::Limits;
-use crate::proto::origin::OriginPolicy;
 use crate::shard::{Settings, Shard};
 use rustix::io::Errno;
 use std::cell::{Cell, RefCell};
@@ -122,17 +119,5 @@ impl Accept for Rc<Script> {
 
 /// A shard with nobody in it.
 pub(super) fn shard() -> Shard<FakeStream> {
-    Shard::new(Settings {
-        id: ShardId(0),
-        shards: 1,
-        limits: Limits::default(),
-        policies: Default::default(),
-        origins: OriginPolicy::SameOrigin,
-        keys: Default::default(),
-        demands: Default::default(),
-        echo: false,
-        node: "test".into(),
-        names: Names::new(1),
-        own_seed: 1,
-    })
+    Shard::new(Settings::new(0, 1, Names::new(1)))
 }

@@ -82,7 +82,8 @@ impl<S: Socket> Shard<S> {
     }
 
     fn answer_asset(&mut self, now: Now, slot: u32, head: &Head<'_>, path: &str) -> Result<(), Refusal> {
-        let asset = assets::find(path).ok_or_else(|| Refusal::new(404, "not_found", NOT_FOUND))?;
+        let asset = assets::find(path).filter(|asset| asset.path != assets::DEMO || self.settings.demo);
+        let asset = asset.ok_or_else(|| Refusal::new(404, "not_found", NOT_FOUND))?;
         if !matches!(head.method, "GET" | "HEAD") {
             return Err(method_not_allowed("GET, HEAD"));
         }

@@ -76,12 +76,35 @@ pub struct Settings {
     pub demands: Arc<Demands>,
     /// Serve `/echo`.
     pub echo: bool,
+    /// Serve the demo page.
+    pub demo: bool,
     /// The node's name in `welcome`.
     pub node: Box<str>,
     /// The node's hash of channel names, the same for all shards.
     pub names: Names,
     /// Starts the epochs and the jitter; random and different for each shard.
     pub own_seed: u64,
+}
+
+impl Settings {
+    /// One of `shards`, with the default of everything else: open to everybody, and the same each time.
+    #[must_use]
+    pub fn new(id: u16, shards: u16, names: Names) -> Self {
+        Self {
+            id: ShardId(id),
+            shards,
+            limits: Limits::default(),
+            policies: Policies::default(),
+            origins: OriginPolicy::SameOrigin,
+            keys: Arc::default(),
+            demands: Arc::default(),
+            echo: false,
+            demo: false,
+            node: "roost".into(),
+            names,
+            own_seed: u64::from(id),
+        }
+    }
 }
 
 /// What the poll says of a socket.

@@ -14,10 +14,7 @@ mod replay;
 mod tokens;
 
 use roost::clock::Now;
-use roost::hub::ShardId;
 use roost::hub::names::Names;
-use roost::limits::Limits;
-use roost::proto::origin::OriginPolicy;
 use roost::shard::{Readiness, Settings};
 
 /// The moment of tests in which no time passes.
@@ -28,17 +25,5 @@ const ENDED: Readiness = Readiness { readable: true, writable: true, read_closed
 
 /// What one of so many shards is told.
 fn settings(id: u16, shards: u16) -> Settings {
-    Settings {
-        id: ShardId(id),
-        shards,
-        limits: Limits::default(),
-        policies: Default::default(),
-        origins: OriginPolicy::SameOrigin,
-        keys: Default::default(),
-        demands: Default::default(),
-        echo: false,
-        node: "test".into(),
-        names: Names::new(1),
-        own_seed: u64::from(id),
-    }
+    Settings::new(id, shards, Names::new(1))
 }

@@ -12,7 +12,6 @@ use roost::hub::names::Names;
 use roost::hub::owned::{Joined, ShardSet};
 use roost::hub::publication::Publication;
 use roost::limits::Limits;
-use roost::proto::origin::OriginPolicy;
 use roost::reactor::queued::Queued;
 use roost::shard::mail::{ConnKey, Mail, Parcel, Report};
 use roost::shard::{Next, Settings, Shard};
@@ -39,17 +38,11 @@ impl Node {
         let names = Names::new(rng.u64(..));
         let count = rng.u16(1..=5);
         let settings = |id, own_seed| Settings {
-            id: ShardId(id),
-            shards: count,
             limits: limits.clone(),
             policies: policies.clone(),
-            origins: OriginPolicy::SameOrigin,
-            keys: Default::default(),
-            demands: Default::default(),
             echo: true,
-            node: "sim".into(),
-            names,
             own_seed,
+            ..Settings::new(id, count, names)
         };
         let shards = (0..count).map(|id| Shard::new(settings(id, rng.u64(..)))).collect();
         let count = usize::from(count);
