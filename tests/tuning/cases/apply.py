@@ -83,7 +83,7 @@ def huge_pages(tune):
 def other_number(tune):
     fresh = Tune(tune.shell, FakeRoot(tune.host.path.parent / "fresh"))
     before = snapshot(tune.host.path)
-    tune("apply", "--connections", "3000000", "--role", "proxy", "--spread")
+    tune("apply", "--connections", "1100000", "--role", "proxy", "--spread")
     tune("apply", "--connections", "200000")
     fresh("apply", "--connections", "200000")
     # Folders that are needed no more stay until revert.

@@ -116,6 +116,9 @@ def roles(tune):
         assert rows["net.ipv4.ip_local_port_range"].wanted == "1024 65535", rows
         assert "16 pairs" in rows["net.ipv4.ip_local_port_range"].why, rows["net.ipv4.ip_local_port_range"]
         assert rows["net.ipv4.tcp_keepalive_time"].state == "low", rows
+        # A balancer has two connections for each client.
+        assert rows["fs.file-max"].wanted == (">=3262144" if role == "proxy" else ">=1762144"), rows["fs.file-max"]
+        assert rows["memory, KiB"].wanted == (">=12890625" if role == "proxy" else ">=4101562"), rows["memory, KiB"]
         assert "LimitNOFILE of roost.service" not in rows
     node = tune("check", code=1).rows
     assert "net.ipv4.ip_local_port_range" not in node

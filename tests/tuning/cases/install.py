@@ -137,10 +137,11 @@ def refused(install):
 @case("every key of the example is one of the node's, and every key of the node is in the example")
 def example():
     def check(text):
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(text)
-            file.flush()
-            done = subprocess.run([binary(), "serve", "--config", file.name, "--check"], capture_output=True, text=True, check=False)
+        with tempfile.TemporaryDirectory(prefix="roost-example-") as folder:
+            path = pathlib.Path(folder)
+            (path / "token.key").write_text("k" * 32)
+            (path / "roost.toml").write_text(text.replace("@/etc/roost/", f"@{folder}/"))
+            done = subprocess.run([binary(), "serve", "--config", str(path / "roost.toml"), "--check"], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
 
     text = EXAMPLE.read_text()
@@ -149,7 +150,7 @@ def example():
     check(whole)
     printed = subprocess.run([binary(), "serve", "--print-config"], capture_output=True, text=True, check=True).stdout
     keys, known = tomllib.loads(whole), tomllib.loads(printed)
-    assert keys.keys() == known.keys(), f"not in both: {sorted(keys.keys() ^ known.keys())}"
+    assert keys.keys() == known.keys(), f"not both in tuning/roost.toml and an option: {sorted(keys.keys() ^ known.keys())}"
     policy = keys["channels"]["chat:"]
     assert policy.keys() >= known["channels"][""].keys(), f"missing: {sorted(known['channels'][''].keys() - policy.keys())}"
 
