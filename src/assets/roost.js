@@ -25,10 +25,8 @@
  * It knows nothing of the page's own data: `data` is what JSON.parse makes of what was published.
  */
 var Roost = (() => {
-  /** What the server allows (PROTOCOL §6). */
+  /** What the server allows; it would refuse a whole request for one channel more. */
   const CHANNELS_MAX = 128;
-  const CHANNEL_NAME = /^[\w\-=@,.;:/]{1,164}$/;
-  const CURSOR = /^[0-9A-Za-z]+-\d+$/;
   /** Subscriptions sent in one second; the server takes 50 messages a second, and 100 at once. */
   const SUBSCRIBE_BURST = 48;
   /**
@@ -106,7 +104,7 @@ var Roost = (() => {
       const fetch = options.fetch ?? globalThis.fetch?.bind(globalThis);
       const able = { websocket: WebSocket, sse: fetch, poll: fetch };
       const kinds = (options.transports ?? Object.keys(LINKS)).filter((kind) => able[kind]);
-      if (!kinds.length) throw new TypeError('Roost: there is no transport; give options.WebSocket');
+      if (!kinds.length) throw new TypeError('Roost: no transport; give options.WebSocket');
       const address = new URL(url, globalThis.location?.href);
       this.#ladder = new Ladder(kinds, address.host);
       this.#host = {
@@ -133,8 +131,8 @@ var Roost = (() => {
     subscribe(name, listener, { since } = {}) {
       const leave = () => this.unsubscribe(name, listener);
       if (!this.#channels.has(name)) {
-        const error = this.#cannotFollow(name, since);
-        if (error) {
+        if (this.#channels.size >= CHANNELS_MAX) {
+          const error = failure('too_many_channels', `at most ${CHANNELS_MAX} channels`, name);
           // Later: the page may not have said yet who is to hear of errors.
           queueMicrotask(() => this.#emit('error', error));
           return leave;
@@ -224,7 +222,7 @@ var Roost = (() => {
     /** A link works. */
     #up(link) {
       if (link === this.#trial) {
-        this.#timers.set('trial', this.#host.timeoutMs + TRIAL_MS, () => this.#promote(link));
+        this.#timers.set('trial', TRIAL_MS + this.#host.timeoutMs, () => this.#promote(link));
       } else if (link === this.#link) {
         this.#timers.set('settle', STABLE_MS, () => this.#settle(link));
         if (link.rank && !this.#timers.has('probe')) this.#probeLater();
@@ -271,7 +269,7 @@ var Roost = (() => {
       this.#connected = false;
       this.#timers.clear('connect', 'settle', 'trial', 'refresh', 'update');
       for (const [id, { sent }] of this.#requests) {
-        if (sent === 'link') this.#answer(id, failure('outcome_unknown', 'the connection was lost before the answer'));
+        if (sent === 'link') this.#answer(id, failure('outcome_unknown', 'cut off before the answer'));
       }
       if (tells) this.#emit('close', { code, reason, final });
     }
@@ -365,13 +363,6 @@ var Roost = (() => {
 
     // ---- channels ----
 
-    #cannotFollow(name, since) {
-      if (since && !CURSOR.test(since)) return failure('bad_request', `this is no cursor: ${since}`, name);
-      if (!CHANNEL_NAME.test(name)) return failure('bad_channel', `this is no name of a channel: ${name}`, name);
-      if (this.#channels.size < CHANNELS_MAX) return null;
-      return failure('too_many_channels', `a client follows ${CHANNELS_MAX} channels at most`, name);
-    }
-
     /** The server does not let this client follow the channel, for now or for good. */
     #refuse(channel, { code, message }) {
       if (PASSING.includes(code)) return this.#update(1_000 + this.#options.random() * 2_000);
@@ -437,7 +428,7 @@ var Roost = (() => {
         this.#token = typeof token === 'function' ? await token() : token;
         this.#tokenIsOld = false;
       } catch (error) {
-        this.#emit('error', failure('token', `the token callback failed: ${error?.message ?? error}`));
+        this.#emit('error', failure('token', `token callback: ${error?.message ?? error}`));
       }
       return !this.#tokenIsOld;
     }
@@ -808,7 +799,7 @@ var Roost = (() => {
       try {
         message = JSON.parse(data);
       } catch {
-        return this.fail('what came was no JSON');
+        return this.fail('no JSON');
       }
       if (message.type === 'welcome') this.#pingMs = message.ping_ms;
       this.#waits = false;
@@ -816,6 +807,7 @@ var Roost = (() => {
       if (message.type === 'welcome') this.#welcome();
       else if (message.type === 'authenticated') this.#rise(message);
       else if (message.type === 'subscribed') this.#subscribed(message);
+      else if (message.type === 'unsubscribed') this.#unsubscribed(message);
       else if (message.type === 'error') this.#refused(message);
       else this.host.hear(this, message);
     }
@@ -844,7 +836,7 @@ var Roost = (() => {
         if (wanted.has(channel)) continue;
         this.#asked.delete(channel);
         this.live.delete(channel);
-        this.say({ type: 'unsubscribe', channel: channel.name });
+        this.say({ type: 'unsubscribe', channel: channel.name, id: this.host.nextId() });
       }
       const missing = [...wanted].filter((channel) => !this.#asked.has(channel));
       for (const channel of missing.slice(0, SUBSCRIBE_BURST)) {
@@ -864,12 +856,22 @@ var Roost = (() => {
       }
     }
 
+    /** Without an id it is the server's own doing: another token of the same connection allows less. */
+    #unsubscribed({ channel: name, id }) {
+      const channel = !id && [...this.live].find((one) => one.name === name);
+      if (channel) this.#forget(channel, { code: 'forbidden', message: `${name} is no longer allowed` });
+    }
+
+    #forget(channel, error) {
+      this.#asked.delete(channel);
+      this.live.delete(channel);
+      this.host.refuse(channel, error);
+    }
+
     #refused(error) {
       if (error.id && error.id === this.#authId) return this.fall({ code: 4001, reason: error.message });
       for (const [channel, id] of this.#asked) {
-        if (!error.id || id !== error.id) continue;
-        this.#asked.delete(channel);
-        return this.host.refuse(channel, error);
+        if (error.id && id === error.id) return this.#forget(channel, error);
       }
       this.host.hear(this, error);
     }
@@ -897,8 +899,27 @@ var Roost = (() => {
       try {
         while (!signal.aborted && this.#take()) await this.request(signal);
       } catch (error) {
-        if (!signal.aborted) this.fall(endOf(error));
+        const refused = isRefusal(error) && !this.onTrial && (await this.#sift(signal));
+        if (signal.aborted) return;
+        if (refused) this.open();
+        else this.fall(endOf(error));
       }
+    }
+
+    /** One bad channel spoils a request for many: asks for each alone and gives up those that are refused. Says how many. */
+    async #sift(signal) {
+      let refused = 0;
+      for (const channel of this.channels) {
+        this.watchSilence(this.host.timeoutMs);
+        try {
+          await ask(this.host, 'poll', { channels: [channel], wait: 0, signal });
+        } catch (error) {
+          if (!isRefusal(error)) continue;
+          refused += 1;
+          this.host.refuse(channel, error);
+        }
+      }
+      return refused;
     }
 
     /** Whether there is anything to ask for. If not, one is as good as connected. */
@@ -917,7 +938,7 @@ var Roost = (() => {
     async request(signal) {
       this.watchSilence(this.host.timeoutMs);
       const response = await ask(this.host, 'events', { channels: this.channels, signal });
-      if (!/event-stream/.test(response.headers.get('content-type'))) throw new Error('what came was no event stream');
+      if (!/event-stream/.test(response.headers.get('content-type'))) throw new Error('no event stream');
       const decoder = new TextDecoder();
       let rest = '';
       let data = [];
@@ -1014,6 +1035,11 @@ var Roost = (() => {
   function retryAfterMs(text) {
     const ms = /^\d+$/.test(text) ? text * 1_000 : Date.parse(text) - Date.now();
     return ms > 0 ? ms : 0;
+  }
+
+  /** The server itself does not like what is asked for. */
+  function isRefusal({ isOurs, status }) {
+    return isOurs && (status === 400 || status === 403);
   }
 
   /** How a link ends for an error. The server's own refusals, and those that pass, do not speak against the way. */

@@ -5,17 +5,37 @@ const assert = require('node:assert/strict');
 const { inWorld } = require('./world.js');
 const { Roost } = require('../../src/assets/roost.js');
 
-test('a bad name is told as an error, and nobody is asked', inWorld(async (world) => {
-  const client = await world.connected();
-  const bad = ['', 'ä', 'a b', 'a?b', 'x'.repeat(165), 'a\n'];
-  bad.forEach((name) => client.follow(name));
-  await world.clock.advance(1_000);
-  assert.deepEqual(client.told('error').map(({ code, channel }) => [code, channel]), bad.map((name) => ['bad_channel', name]));
-  assert.deepEqual(world.fake.heard, []);
-  client.follow('azAZ09_-=@,.;:/' + 'x'.repeat(149));
-  await world.clock.advance(1_000);
-  assert.equal(client.told('error').length, bad.length);
-}));
+for (const kind of ['websocket', 'sse', 'poll']) {
+  const errors = (client) => client.told('error').map(({ code, channel }) => `${code} ${channel}`).sort();
+
+  test(`by ${kind}, a bad name, a bad cursor and a channel that is not allowed are told, and the others are followed`, inWorld(async (world) => {
+    world.fake.refused.set('secret', 'forbidden');
+    const client = world.client({ transports: [kind] });
+    for (const name of ['good', '\u00e4', 'a b', 'x'.repeat(165), 'secret', 'also good']) client.follow(name.replace('also ', 'also-'));
+    client.follow('old', { since: 'no cursor' });
+    await world.clock.advance(5_000);
+    const told = ['bad_channel a b', `bad_channel ${'x'.repeat(165)}`, 'bad_channel \u00e4', 'bad_request old', 'forbidden secret'];
+    assert.deepEqual(errors(client), told);
+    world.pipe.cutAll();
+    await world.clock.advance(20_000);
+    for (const name of ['good', 'also-good']) world.fake.publish(name, name);
+    await world.clock.advance(1_000);
+    assert.deepEqual(client.data().sort(), ['also-good', 'good']);
+    assert.deepEqual(errors(client), told);
+    assert.ok(world.pipe.tries[kind] < 25, String(world.pipe.tries[kind]));
+  }));
+
+  test(`by ${kind}, a client that may follow nothing of what it asked for asks no more`, inWorld(async (world) => {
+    world.fake.refused.set('secret', 'forbidden');
+    const client = world.client({ transports: [kind] });
+    client.follow('secret');
+    await world.clock.advance(60_000);
+    assert.deepEqual(errors(client), ['forbidden secret']);
+    const tries = world.pipe.tries[kind];
+    await world.clock.advance(600_000);
+    assert.equal(world.pipe.tries[kind], tries);
+  }));
+}
 
 test('128 channels are followed within the server\u2019s rate, and one more is told as an error', inWorld(async (world) => {
   const client = await world.connected();
@@ -120,15 +140,6 @@ test('a page may begin where another left off', inWorld(async (world) => {
   assert.equal(client.roost.cursor('news'), 'E1-3');
 }));
 
-test('a cursor that is none is told as an error, and nobody is asked', inWorld(async (world) => {
-  const client = await world.connected();
-  const bad = ['E1', 'E1-', '-1', 'E1-x', 'E1-1-1', 'Ä-1'];
-  bad.forEach((since) => client.follow('news', { since }));
-  await world.clock.advance(1_000);
-  assert.deepEqual(client.told('error').map(({ code }) => code), bad.map(() => 'bad_request'));
-  assert.deepEqual(world.fake.heard, []);
-}));
-
 test('who follows a channel and publishes to it in one breath hears itself', inWorld(async (world) => {
   const client = world.client();
   client.follow('first');
@@ -189,12 +200,12 @@ test('an error is told to who listens after it was made, and printed if nobody d
   try {
     const told = [];
     const roosts = [1, 2].map(() => new Roost('wss://host/live', { WebSocket, fetch }));
-    roosts.forEach((roost) => roost.subscribe('a bad name', () => {}));
+    for (const roost of roosts) for (let n = 0; n < 129; n++) roost.subscribe(`c${n}`, () => {});
     roosts[0].on('error', ({ code }) => told.push(code));
     await world.clock.settle();
     roosts.forEach((roost) => roost.close());
-    assert.deepEqual(told, ['bad_channel']);
-    assert.deepEqual(printed, ['roost: this is no name of a channel: a bad name']);
+    assert.deepEqual(told, ['too_many_channels']);
+    assert.deepEqual(printed, ['roost: at most 128 channels']);
   } finally {
     console.error = error;
   }

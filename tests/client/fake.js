@@ -2,6 +2,9 @@
 // Must never know how its words travel: `pipe.js` carries them in memory, `wire.js` over real sockets.
 'use strict';
 
+const CHANNEL_NAME = /^[\w\-=@,.;:/]{1,164}$/;
+const CURSOR = /^[0-9A-Za-z]+-\d+$/;
+
 /** Between two comments of an event stream. */
 const HEARTBEAT_MS = 15_000;
 
@@ -90,6 +93,13 @@ class Fake {
     return { recovered: false, messages: [this.#gap(name, at + 1, oldest - 1), ...missed] };
   }
 
+  /** The code with which following a channel is refused, if it is. */
+  refusal(name, since) {
+    if (!CHANNEL_NAME.test(name)) return 'bad_channel';
+    if (since && !CURSOR.test(since)) return 'bad_request';
+    return this.refused.get(name);
+  }
+
   /** Whether a request that carries this token may come in. */
   admits(token) {
     return !this.tokens || this.tokens.has(token);
@@ -119,7 +129,8 @@ class Fake {
     if (type === 'auth') return this.#authenticate(session, message);
     if (type === 'visibility') return undefined;
     if (this.tokens && !session.isKnown) return refuse('unauthorized');
-    if (this.refused.has(channel)) return refuse(this.refused.get(channel));
+    const refusal = this.refusal(channel, message.since);
+    if (refusal) return refuse(refusal);
     if (type === 'publish') return session.say({ type: 'published', channel, offset: this.publish(channel, message.data).offset, id });
     if (type === 'presence') return session.say({ type: 'presence', channel, count: this.sessions.size, id });
     if (type === 'unsubscribe') {
@@ -133,6 +144,11 @@ class Fake {
 
   #authenticate(session, { token, id }) {
     session.isKnown = this.admits(token);
+    for (const channel of session.isKnown ? session.follows.keys() : []) {
+      if (!this.refused.has(channel)) continue;
+      session.follows.delete(channel);
+      session.say({ type: 'unsubscribed', channel });
+    }
     if (session.isKnown) session.say({ type: 'authenticated', expires_in_ms: this.expiresMs, id });
     else session.say({ type: 'error', code: 'unauthorized', message: 'this token is none of ours', id });
   }

@@ -67,6 +67,8 @@ class Pipe {
     if (fate.cutMs !== undefined) setTimeout(() => call.cut(), fate.cutMs);
     if (!this.fake.admits(headers.authorization?.replace('Bearer ', ''))) return refusal({ refuse: 401 });
     if (way === 'post') return this.#post(call, JSON.parse(body));
+    const code = wantedOf(url.searchParams).map((wanted) => this.fake.refusal(...wanted)).find(Boolean);
+    if (code) return refusal({ refuse: code === 'forbidden' ? 403 : 400, error: { code, message: `refused: ${code}` } });
     return way === 'sse' ? this.#stream(call, url, fate) : this.#poll(call, url, fate);
   }
 

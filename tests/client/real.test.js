@@ -2,6 +2,7 @@
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert/strict');
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -9,7 +10,15 @@ const { WebSocket } = require('ws');
 const { Node, Proxy } = require('./node.js');
 const { Roost } = require('../../src/assets/roost.js');
 
-const POLICY = '[channels."talk:"]\nclients_may_publish = true\npresence = true\n';
+const SECRET = 'a secret of thirty-two characters';
+const POLICY = `
+token_key = ["hs256:${SECRET}"]
+[channels."talk:"]
+clients_may_publish = true
+presence = true
+[channels."room:"]
+auth = "token"
+`;
 const DEADLINE_MS = 20_000;
 
 /** A node, a proxy before it, and clients through the proxy; all of it is gone after the test. */
@@ -54,6 +63,14 @@ async function until(condition, what = String(condition)) {
   }
 }
 
+/** A token for these channels that lasts for so long. */
+function token(subscribe, seconds) {
+  const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+  const claims = { sub: 'alice', exp: Math.floor(Date.now() / 1_000) + seconds, subscribe };
+  const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(claims)}`;
+  return `${signed}.${crypto.createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
+}
+
 const followed = (client, ...channels) => until(() => channels.every((channel) => client.roost.cursor(channel)), 'followed');
 
 for (const kind of ['websocket', 'sse', 'poll']) {
@@ -90,6 +107,22 @@ for (const kind of ['websocket', 'sse', 'poll']) {
     await assert.rejects(writer.roost.publish('talk:1', 'x'.repeat(70_000)), { code: 'too_large' });
     await writer.roost.publish('talk:1', 'and on');
     assert.deepEqual(writer.told('close'), []);
+  }));
+
+  test(`by ${kind}, a token opens its channels, one that is worth nothing is replaced, and what it does not allow is told`, withNode(async ({ node, client }) => {
+    const shown = ['worthless', token(['room:*'], 3_600)];
+    const reader = client({ transports: [kind], token: async () => shown.shift() });
+    for (const name of ['room:1', 'room:2', 'a']) reader.follow(name);
+    await followed(reader, 'room:1', 'room:2', 'a');
+    await node.publish('room:1', 'inside');
+    await until(() => reader.data().length === 1);
+    assert.deepEqual(shown, []);
+    assert.deepEqual(reader.told('error'), []);
+
+    const narrow = client({ transports: [kind], token: token(['room:1'], 3_600) });
+    for (const name of ['room:1', 'room:2', 'a']) narrow.follow(name);
+    await followed(narrow, 'room:1', 'a');
+    assert.deepEqual(narrow.told('error').map(({ code, channel }) => [code, channel]), [['forbidden', 'room:2']]);
   }));
 
   test(`by ${kind}, a cursor of another numbering is told by a gap`, withNode(async ({ node, client }) => {

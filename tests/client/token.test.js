@@ -78,6 +78,22 @@ test('the next token is handed in before the present one expires, on the same co
   assert.equal(client.told('close').length, 0);
 }));
 
+test('what the next token does not allow is given up, and told', inWorld(async (world) => {
+  world.fake.tokens = new Set(['t1', 't2']);
+  world.fake.expiresMs = 120_000;
+  const client = await world.connected({ token: tokens() });
+  client.follow('room');
+  client.follow('news');
+  await world.clock.advance(1_000);
+  world.fake.refused.set('room', 'forbidden');
+  await world.clock.advance(100_000);
+  assert.deepEqual(client.told('error').map(({ code, channel }) => [code, channel]), [['forbidden', 'room']]);
+  assert.equal(client.roost.cursor('room'), undefined);
+  world.fake.publish('news', 1);
+  await world.clock.advance(1_000);
+  assert.deepEqual(client.data(), [1]);
+}));
+
 test('a token that lasts for months does not make a timer run over', inWorld(async (world) => {
   const token = tokens();
   world.fake.tokens = new Set(['t1']);
