@@ -18,6 +18,8 @@ pub(crate) struct Peer {
     pub(crate) ended: bool,
     /// Calls in which it took something.
     pub(crate) writes: usize,
+    /// The node ended its side.
+    pub(crate) finished: bool,
 }
 
 /// The test holds one end, the shard the other.
@@ -31,13 +33,13 @@ impl Line {
             "GET {target} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        Self::sending(&request)
+        Self::sending(request)
     }
 
     /// A client with all the room that there is, which sends this.
-    pub(crate) fn sending(bytes: &str) -> Self {
-        let sends = VecDeque::from(bytes.as_bytes().to_vec());
-        let peer = Peer { sends, got: Vec::new(), room: usize::MAX, ended: false, writes: 0 };
+    pub(crate) fn sending(bytes: impl AsRef<[u8]>) -> Self {
+        let (sends, got) = (VecDeque::from(bytes.as_ref().to_vec()), Vec::new());
+        let peer = Peer { sends, got, room: usize::MAX, ended: false, writes: 0, finished: false };
         Self(Rc::new(RefCell::new(peer)))
     }
 
@@ -75,6 +77,7 @@ impl Socket for Line {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().finished = true;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod budget;
+mod fallback;
 mod lag;
 mod line;
 mod look;
