@@ -54,7 +54,7 @@ pub enum Phase {
     Kept,
     /// Our last byte is written or queued. Behind it goes our FIN; what still comes is thrown away until theirs,
     /// because closing with unread bytes makes the kernel send a reset that can overtake our last answer
-    /// (RFC 9112 §9.6). `since` is when it began.
+    /// (RFC 9112 §9.6). `since` is when it began, or when the peer last took some of what is queued.
     Lingering,
     /// Ended; the end of the turn frees it.
     Dead,

@@ -43,6 +43,10 @@ impl<S: Socket> Shard<S> {
         match self.conns.change_queue(slot, |out, socket| out.flush(socket)) {
             Ok(written) => {
                 self.counters.bytes_sent += written;
+                if written > 0 && self.conns[slot].phase == Phase::Lingering {
+                    // It takes its last answer slowly, and yet takes it.
+                    self.conns[slot].since = now.tick();
+                }
                 self.note_queue(now, slot);
                 self.list_replay(slot);
                 self.list_catch_up(slot);

@@ -127,6 +127,41 @@ fn with_a_long_past(world: &mut World) -> (Vec<String>, String) {
     (channels, format!("/poll?{}", query.join("&")))
 }
 
+/// Lets the client take so many bytes a second until it has an answer; returns how many seconds that took.
+fn read_slowly(world: &mut World, client: &Client, bytes: usize) -> u64 {
+    for second in 0..600 {
+        if let [answer] = &client.answers()[..] {
+            assert_eq!(answer.status, 200);
+            return second;
+        }
+        world.pass(1_000);
+        world.read(client, bytes);
+    }
+    panic!("{} bytes came, and no more", client.line.0.borrow().got.len());
+}
+
+#[test]
+fn an_answer_that_is_read_slowly_comes_whole_whether_or_not_the_connection_is_kept() {
+    for version in ["1.1", "1.0"] {
+        let mut world = World::new(1);
+        let (channels, target) = with_a_long_past(&mut world);
+        let client = world.connect_late("");
+        client.take(0);
+        world.say(&client, format!("GET {target} HTTP/{version}\r\nHost: node\r\n\r\n"));
+        let seconds = read_slowly(&mut world, &client, 5_000);
+        assert!((45..60).contains(&seconds), "a quarter of a megabyte in {seconds} s");
+        let answer = &client.answers()[0];
+        assert_eq!(answer.keeps, version == "1.1");
+        for channel in &channels {
+            let (offsets, place) = answer.polled(channel);
+            assert_eq!(offsets, (2..).take(offsets.len()).collect::<Vec<_>>());
+            assert!(place.ends_with(&format!("-{}", 1 + offsets.len())), "{place}");
+        }
+        world.pass(100);
+        assert_eq!(client.is_finished(), version == "1.0");
+    }
+}
+
 #[test]
 fn an_answer_that_nobody_reads_does_not_stay_for_ever() {
     for version in ["1.1", "1.0"] {
