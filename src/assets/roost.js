@@ -91,6 +91,8 @@ var Roost = (() => {
     #turn = 0;
     /** Attempts that have failed in a row. */
     #attempts = 0;
+    /** The moment before which the server does not want this client back, or it is of no use to try. */
+    #notBefore = 0;
     /** The page wants a connection. */
     #open = false;
     /** Nobody looks at the page, and there is none. */
@@ -293,6 +295,7 @@ var Roost = (() => {
       const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** this.#attempts);
       if (isOffline()) leastMs = Math.max(leastMs, BACKOFF_MAX_MS);
       else this.#attempts++;
+      this.#notBefore = Date.now() + leastMs;
       this.#timers.set('connect', leastMs + this.#options.random() * ceilingMs, () => this.#connect());
     }
 
@@ -457,6 +460,10 @@ var Roost = (() => {
         this.#asleep = false;
         this.#attempts = 0;
         this.#connect();
+      } else if (this.#timers.has('connect')) {
+        // Who looks need not wait for our own pause, only for what the server has asked for.
+        this.#attempts = 0;
+        this.#timers.set('connect', this.#notBefore - Date.now(), () => this.#connect());
       } else {
         if (this.#options.hidden === 'quiet') this.#tellVisibility('visible');
         this.#link?.check?.();

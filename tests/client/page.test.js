@@ -214,6 +214,31 @@ test('a line that died while nobody looked is noticed soon after somebody does',
   assert.deepEqual(client.told('close').map(({ reason }) => reason), ['silent']);
 }));
 
+test('somebody who looks does not wait for the end of a pause between attempts', inPage(async (world, page) => {
+  world.pipe.fates.websocket = () => ({ refuse: 0 });
+  const client = world.client({ transports: ['websocket'], hidden: 'stay', random: () => 0.999 });
+  page.show(false);
+  await world.clock.advance(120_000);
+  const tries = world.pipe.tries.websocket;
+  world.pipe.fates.websocket = () => ({});
+  page.show(true);
+  await world.clock.advance(200);
+  assert.equal(world.pipe.tries.websocket, tries + 1);
+  assert.equal(client.roost.transport, 'websocket');
+}));
+
+test('somebody who looks waits for as long as the server has asked for', inPage(async (world, page) => {
+  const client = await world.connected({ hidden: 'stay' });
+  page.show(false);
+  world.fake.endAll({ code: 1001, reason: 'going away retry_after_ms=7000' });
+  await world.clock.advance(1_000);
+  page.show(true);
+  await world.clock.advance(5_500);
+  assert.equal(client.roost.transport, null);
+  await world.clock.advance(1_000);
+  assert.equal(client.roost.transport, 'websocket');
+}));
+
 test('the slow timers of a hidden page are no sleep', inPage(async (world, page) => {
   const client = await world.connected({ hidden: 'stay' });
   page.show(false);
