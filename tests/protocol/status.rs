@@ -1,4 +1,5 @@
-//! The status page, its document and its stream: what they say, who may watch, and what watching costs.
+//! The status page, its document and its stream: what they say, who may watch, and what watching costs. And what the pages of
+//! the node may do.
 
 use std::time::{Duration, Instant};
 
@@ -299,8 +300,14 @@ fn the_page_may_run_its_own_script_and_nothing_else() {
 
 #[test]
 fn the_demo_page_may_run_its_own_script_and_those_of_the_node() {
-    let page = include_str!("../../src/assets/demo.html");
+    let node = Node::start(&["--demo"]);
+    let mut wire = node.wire();
+    wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let page = wire.response();
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let page = page.body;
     let (_, rest) = page.split_once("<meta http-equiv=\"Content-Security-Policy\" content=\"").unwrap();
     let (policy, _) = rest.split_once("\">").unwrap();
-    demand_closed(page, policy, "src/assets/demo.html", "'self' ");
+    demand_closed(&page, policy, "src/assets/demo.html", "'self' ");
+    node.end();
 }
