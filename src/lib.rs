@@ -12,6 +12,7 @@ pub mod control;
 pub mod dialect;
 pub mod disconnect;
 pub mod hub;
+pub mod keyring;
 pub mod lag;
 pub mod limits;
 pub mod metrics;

@@ -271,6 +271,22 @@ pub const RSA_BITS_MIN: usize = 2048;
 pub const RSA_BITS_MAX: usize = 8192;
 /// Bytes of a key set.
 pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the head of the answer that a key set comes in.
+pub const KEY_SET_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Time in which a key set must be there once it is asked for, in milliseconds.
+pub const KEY_SET_TIMEOUT_MS: u64 = 10_000;
+/// Time after which a key set is looked at anew where its answer says nothing about that, in milliseconds.
+pub const KEY_SET_KEEP_MS: u64 = 600_000;
+/// The least that an answer may ask for, in milliseconds.
+pub const KEY_SET_KEEP_MS_MIN: u64 = 60_000;
+/// The most, in milliseconds: a key that was taken back is forgotten after a day.
+pub const KEY_SET_KEEP_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Time from one look at a key set to the next one that a token with an unknown key may cause, in milliseconds.
+pub const KEY_SET_PAUSE_MS: u64 = 30_000;
+/// Wait after a first failure, in milliseconds; it doubles with each, up to [`KEY_SET_RETRY_MS_MAX`].
+pub const KEY_SET_RETRY_MS: u64 = 5_000;
+/// See [`KEY_SET_RETRY_MS`].
+pub const KEY_SET_RETRY_MS_MAX: u64 = 300_000;
 /// Users that are shut out at once.
 pub const REVOCATIONS_MAX: usize = 16 * 1024;
 /// Time that a user is shut out at least, in seconds: longer where a token was seen that lives longer.

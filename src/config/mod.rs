@@ -16,6 +16,7 @@ mod check;
 mod environment;
 mod error;
 mod file;
+mod key_set;
 mod log;
 mod options;
 pub mod policy;
@@ -28,6 +29,7 @@ mod value;
 
 pub use address::{ApiAddr, ListenAddr};
 pub use error::{ConfigError, Problem, UnknownVariable};
+pub use key_set::KeySetAddr;
 pub use log::{LogFormat, LogLevel};
 pub use options::{Call, Host, Options, command};
 pub use policy::{Auth, Policies, Policy, Slow};

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 6] = [
     &["conn", "transport", "dialect", "tokens"],
     &["hub", "api"],
     &["shard"],
-    &["reactor", "sys", "control", "cluster", "takeover", "bench"],
+    &["reactor", "sys", "control", "cluster", "takeover", "bench", "keyring"],
     &["cli", "node", "main"],
 ];
 /// The floors below this one run without socket, clock, thread, lock and randomness.
