@@ -1,6 +1,7 @@
 //! Holds the shape of the house: what a machine can check about the tree, no reviewer has to.
 //! Must never know what the code does; it reads text. Every check is itself tried on a bad sample.
 
+mod example;
 mod floors;
 mod manifest;
 mod readmes;
@@ -108,6 +109,13 @@ fn every_dependency_says_what_it_is_for() {
     let path = root().join("Cargo.toml");
     let text = std::fs::read_to_string(&path).expect("Cargo.toml is readable");
     demand_none(manifest::silent_dependencies("Cargo.toml", &text));
+}
+
+#[test]
+fn the_example_configuration_shows_every_option() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("both files are readable");
+    let example = read("tuning/roost.toml");
+    demand_none(example::missing_options("tuning/roost.toml", &example, &read("src/config/options.rs")));
 }
 
 #[test]

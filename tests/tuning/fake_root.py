@@ -65,12 +65,14 @@ class FakeRoot:
         self.write("usr/lib/sysctl.d/50-default.conf", "kernel.core_uses_pid = 1\n")
 
     def card(self, name, queues, cores, interrupts):
-        """A network card."""
-        (self.path / f"sys/class/net/{name}/device").mkdir(parents=True)
+        """A network card, as virtio has it: a device on a device of PCI, which has the interrupts."""
+        (self.path / f"sys/devices/pci-{name}/virtio").mkdir(parents=True)
+        (self.path / f"sys/class/net/{name}").mkdir(parents=True)
+        (self.path / f"sys/class/net/{name}/device").symlink_to(f"../../../devices/pci-{name}/virtio")
         for queue in range(queues):
             self.write(f"sys/class/net/{name}/queues/rx-{queue}/rps_cpus", "0\n")
         for number in range(30, 30 + interrupts):
-            self.write(f"sys/class/net/{name}/device/msi_irqs/{number}", "msix\n")
+            self.write(f"sys/devices/pci-{name}/msi_irqs/{number}", "msix\n")
             self.write(f"proc/irq/{number}/smp_affinity_list", f"0-{cores - 1}\n")
 
     def write(self, name, text):
