@@ -138,6 +138,20 @@ fn an_invalid_configuration_does_not_start_a_node() {
 }
 
 #[test]
+fn a_key_that_is_none_is_told_before_a_node_starts_and_no_secret_is_shown() {
+    for arguments in
+        [&["serve", "--check"][..], &["serve", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]]
+    {
+        let (code, out, err) = run(&[arguments, &["--token-key", "hs256/old:hunter2"]].concat());
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(
+            err.starts_with("error: --token-key hs256/old:…: the secret has 7 bytes, HS256 needs 32"),
+            "{err}"
+        );
+    }
+}
+
+#[test]
 fn a_mistyped_variable_is_a_warning() {
     let output = roost(&["serve", "--check"]).env("ROOST_LISEN", "x").output().unwrap();
     let (code, _, err) = outcome(&output);

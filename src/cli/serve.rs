@@ -10,8 +10,9 @@ use clap::{ArgMatches, Command};
 use super::{Failure, logging, output};
 use crate::capacity;
 use crate::config::{self, ConfigError, Host, Task};
+use crate::control::token_keys;
 use crate::limits::CONFIG_FILE_BYTES_MAX;
-use crate::node;
+use crate::node::{self, NodeError};
 use crate::sys::{allocator, memory};
 
 pub(super) fn command() -> Command {
@@ -29,7 +30,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         output::complain("warning", &warning.to_string());
     }
     match loaded.task {
-        Task::Check => output::print("the configuration is valid\n").map(drop),
+        Task::Check => match token_keys::read(&loaded.config) {
+            Ok(_) => output::print("the configuration is valid\n").map(drop),
+            Err(error) => Err(Failure::Refused(NodeError::TokenKey(error).to_string())),
+        },
         Task::Print => output::print(&loaded.settings.to_string()).map(drop),
         Task::Run => node::run(loaded.config).map_err(|error| Failure::Refused(error.to_string())),
     }

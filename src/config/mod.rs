@@ -39,7 +39,6 @@ pub use units::{Size, Span};
 pub use value::ValueError;
 
 use crate::limits::Limits;
-use token_key::Material;
 
 /// What the node runs with: resolved, checked, in plain types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +66,8 @@ pub struct Config {
     pub queue_total_bytes: usize,
     /// Origins that may connect, in browsers' spelling, or `*`; none means the same origin only.
     pub origins: Vec<String>,
-    /// Keys that tokens may be signed with, each with its algorithm, one of [`token_key::ALGORITHMS`].
-    pub token_keys: Vec<(&'static str, Material)>,
+    /// Keys that tokens may be signed with.
+    pub token_keys: Vec<token_key::Entry>,
     /// Who may issue tokens; none means whoever has a key.
     pub token_issuers: Vec<String>,
     /// What the node is called in the `aud` of tokens.
@@ -302,5 +301,7 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod round_trip;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod tests;

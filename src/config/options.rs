@@ -12,7 +12,7 @@ use super::address::{ApiAddr, ListenAddr};
 use super::log::{LogFormat, LogLevel};
 use super::policy::{Policy, PolicyRule};
 use super::site::Site;
-use super::token_key::TokenKey;
+use super::token_key::{TokenKey, one_or_many};
 use super::units::{Size, Span};
 use super::value::{ValueError, from_text, parse_switch};
 use crate::capacity;
@@ -106,8 +106,10 @@ pub struct Options {
     pub origin: Vec<Site>,
 
     /// Key that tokens may be signed with: hs256:SECRET of 32 bytes or more, hs256:@FILE, or rs256:@FILE, es256:@FILE,
-    /// eddsa:@FILE with a public key as PEM; may be repeated. Other users of the host see flags: prefer a file
+    /// eddsa:@FILE with a public key as PEM, each also with the name that tokens give it, rs256/NAME:@FILE; may be repeated.
+    /// Other users of the host see flags: prefer a file
     #[arg(long, value_name = "ALGORITHM:KEY")]
+    #[serde(deserialize_with = "one_or_many")]
     pub token_key: Vec<TokenKey>,
 
     /// Who may issue tokens (their `iss`); may be repeated, or a list with commas (default: whoever has a key)

@@ -41,8 +41,8 @@ pub enum Source {
     Flag,
 }
 
-/// One value and its source.
-#[derive(Debug, Clone, PartialEq)]
+/// One value and its source. What the value is of decides whether it may be shown: [`Setting::described`] knows.
+#[derive(Clone, PartialEq)]
 pub struct Setting {
     /// The value as `roost.toml` has it.
     pub value: Value,
@@ -81,8 +81,8 @@ pub(super) fn shown(key: &str, value: &Value) -> Value {
     }
 }
 
-/// All settings by key.
-#[derive(Debug, Clone, PartialEq)]
+/// All settings by key. `Debug` writes what `--print-config` prints.
+#[derive(Clone, PartialEq)]
 pub struct Settings {
     /// Every option but `channels`.
     pub options: BTreeMap<String, Setting>,
@@ -147,6 +147,12 @@ impl Settings {
         let name = format!("{CHANNELS}.{}.{key}", Value::from(prefix));
         let setting = self.channels.get(prefix).and_then(|rule| rule.get(key));
         setting.map_or_else(|| name.clone(), |setting| setting.described(&name))
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
