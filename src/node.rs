@@ -1,8 +1,8 @@
 //! Wires a node: descriptors, listeners, mailboxes, shards, the control thread. Must never serve anything itself.
 
 use crate::capacity::{self, Host, Plan, Shortage};
-use crate::config::{ApiAddr, Config};
-use crate::control::{self, Control, Listener, token_keys};
+use crate::config::{ApiAddr, Config, Reloaded};
+use crate::control::{self, AllSignals, Control, Listener, Reload, Reloader, token_keys};
 use crate::hub::ShardId;
 use crate::hub::names::Names;
 use crate::proto::origin::OriginPolicy;
@@ -16,6 +16,7 @@ use crate::reactor::reserve::Reserve;
 use crate::reactor::steering::Steering;
 use crate::reactor::{self, Entrance, Reactor};
 use crate::shard::Settings;
+use crate::shard::mail::Rules;
 use crate::sys::descriptors::{self, Raised};
 use crate::sys::fd_table;
 use crate::sys::listen::{SocketOptions, listen_sharded, listen_single};
@@ -70,11 +71,16 @@ impl std::error::Error for NodeError {}
 /// Runs a node until a signal ends it. Prints the two addresses on standard output once it serves: `public ADDR` and
 /// `api ADDR`.
 ///
+/// `read_anew` reads the configuration again, as SIGHUP asks for; its error is what is wrong with it.
+///
 /// # Errors
 /// When it cannot start, or when the control thread's poll fails.
-pub fn run(config: Config) -> Result<(), NodeError> {
+pub fn run(
+    config: Config,
+    read_anew: impl Fn() -> Result<Config, String> + 'static,
+) -> Result<(), NodeError> {
     // First of all, so that a signal during the start is not lost.
-    let signals = Signals::catch().map_err(|error| NodeError::System("signals", error))?;
+    let signals = catch_signals().map_err(|error| NodeError::System("signals", error))?;
     let raised = descriptors::raise().map_err(|error| NodeError::System("descriptor limits", error))?;
     let plan = plan(&config, raised)?;
     let origins = OriginPolicy::parse(&config.origins).map_err(NodeError::Origins)?;
@@ -107,11 +113,62 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         ipv6: public_address.is_ipv6(),
     };
     let api = Acceptor::new(api, reserve, office.complaint.clone());
-    let control = Control::new(settings, control_poll, api, signals, office, clock)
+    let reload = reloader(config.clone(), read_anew);
+    let control = Control::new(settings, reload, control_poll, api, signals, office, clock)
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
     start(reactors, plan)?;
     announce(&config, raised, plan, public_address, &api_address);
     control.run().map_err(|error| NodeError::System("the control thread's poll", error))
+}
+
+fn catch_signals() -> io::Result<AllSignals> {
+    Ok(AllSignals { ends: Signals::catch_ends()?, reloads: Signals::catch_reloads()? })
+}
+
+/// Reads the configuration anew whenever it is called. `in_force` is what the node runs with by then.
+fn reloader(mut in_force: Config, read_anew: impl Fn() -> Result<Config, String> + 'static) -> Reloader {
+    Box::new(move || {
+        let read = || -> Result<(Reloaded, Rules), String> {
+            let reloaded = in_force.reload(read_anew()?);
+            let rules = rules(&reloaded.config)?;
+            Ok((reloaded, rules))
+        };
+        match read() {
+            Ok((Reloaded { config, taken, kept }, rules)) => {
+                if !kept.is_empty() {
+                    tracing::warn!(?kept, "these options change with the next start only");
+                }
+                tracing::info!(?taken, "the configuration was read anew");
+                let drain_over = config.drain_over;
+                in_force = config;
+                Some(Reload { rules, drain_over })
+            }
+            Err(error) => {
+                tracing::error!(error, "the configuration cannot be run with: nothing has changed");
+                None
+            }
+        }
+    })
+}
+
+/// What shards are told of a configuration that was read anew.
+fn rules(config: &Config) -> Result<Rules, String> {
+    let origins =
+        OriginPolicy::parse(&config.origins).map_err(|error| NodeError::Origins(error).to_string())?;
+    let keys = token_keys::read(config).map_err(|error| NodeError::TokenKey(error).to_string())?;
+    let limits = config.limits(0);
+    Ok(Rules {
+        message_bytes_max: limits.message_bytes_max,
+        queue_soft_bytes: limits.queue_soft_bytes,
+        queue_soft_for_ms: limits.queue_soft_for_ms,
+        queue_hard_bytes: limits.queue_hard_bytes,
+        policies: config.policies.clone(),
+        origins,
+        keys: Arc::new(keys),
+        demands: Arc::new(token_keys::demands(config)),
+        echo: config.echo,
+        demo: config.demo,
+    })
 }
 
 /// Measures the host and finds room for what was asked for.

@@ -35,8 +35,17 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             Err(error) => Err(Failure::Refused(NodeError::TokenKey(error).to_string())),
         },
         Task::Print => output::print(&loaded.settings.to_string()).map(drop),
-        Task::Run => node::run(loaded.config).map_err(|error| Failure::Refused(error.to_string())),
+        Task::Run => {
+            let matches = matches.clone();
+            let read_anew = move || load(&matches, &host).map(|loaded| loaded.config);
+            node::run(loaded.config, read_anew).map_err(|error| Failure::Refused(error.to_string()))
+        }
     }
+}
+
+/// Reads the configuration once more, by the same flags and variables; the file may be another one.
+fn load(matches: &ArgMatches, host: &Host) -> Result<config::Loaded, String> {
+    config::load(matches, std::env::vars_os(), host, read_file).map_err(|error| error.to_string())
 }
 
 impl From<ConfigError> for Failure {

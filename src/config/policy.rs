@@ -236,6 +236,15 @@ impl Policies {
         Ok(policies)
     }
 
+    /// Whether both count who follows the same channels.
+    #[must_use]
+    pub fn count_alike(&self, other: &Self) -> bool {
+        // Below the longest prefix that a name has of both, each has one policy.
+        let prefixes = self.by_prefix.iter().chain(&other.by_prefix).map(|(prefix, _)| prefix);
+        let mut pairs = prefixes.map(|prefix| (self.for_channel(prefix), other.for_channel(prefix)));
+        pairs.all(|(one, two)| one.presence == two.presence)
+    }
+
     /// The policy of the longest prefix that `name` begins with.
     #[must_use]
     pub fn for_channel(&self, name: &str) -> &Policy {

@@ -30,10 +30,19 @@ pub(super) struct Call {
 #[derive(Debug)]
 enum Kind {
     Publish { batch: Batch, outcomes: Vec<Option<Outcome>> },
-    Counters { shards: Vec<Option<Box<Counters>>> },
+    Counters { shards: Vec<Option<Box<Counters>>>, of: About },
     Channels { gathered: Gathered, of: Of },
     Survey { survey: Survey, purpose: Purpose },
     Look { asked_ms: u64, shards: Vec<Option<Seen>> },
+}
+
+/// What counters are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// `GET /metrics`.
+    Metrics,
+    /// Whether the shards live.
+    Life,
 }
 
 /// What a survey is for.
@@ -63,6 +72,8 @@ pub(super) enum Finished {
     Reply(Reply),
     /// The shards' counters, in order; None where one did not answer in time.
     Counters(Vec<Option<Box<Counters>>>),
+    /// The same, asked for as a sign of life.
+    Life(Vec<Option<Box<Counters>>>),
     /// What the shards found of themselves, summed.
     Survey(Survey, Purpose),
     /// What each shard shows, in order; None where one did not answer in time.
@@ -81,8 +92,15 @@ impl Call {
     /// A scrape.
     #[must_use]
     pub(super) fn counters(caller: Caller, due_ms: u64, shards: usize) -> Self {
-        let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect() };
+        let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect(), of: About::Metrics };
         Self { caller, due_ms, missing: shards, kind }
+    }
+
+    /// Whether all shards answer by `due_ms`.
+    #[must_use]
+    pub(super) fn life(due_ms: u64, shards: usize) -> Self {
+        let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect(), of: About::Life };
+        Self { caller: None, due_ms, missing: shards, kind }
     }
 
     /// A look at one channel, or at many.
@@ -124,7 +142,7 @@ impl Call {
     /// One shard has answered.
     pub(super) fn answered(&mut self, now: Now, shard: usize, answer: Answer) {
         match (&mut self.kind, answer) {
-            (Kind::Counters { shards }, Answer::Counters(counters)) => shards[shard] = Some(counters),
+            (Kind::Counters { shards, .. }, Answer::Counters(counters)) => shards[shard] = Some(counters),
             (Kind::Channels { gathered, .. }, Answer::Channels { channels, truncated }) => {
                 gathered.add(channels, truncated);
             }
@@ -161,7 +179,8 @@ impl Call {
                     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(unknown()))).collect();
                 Finished::Reply(batch.reply(&outcomes))
             }
-            Kind::Counters { shards } => Finished::Counters(shards),
+            Kind::Counters { shards, of: About::Metrics } => Finished::Counters(shards),
+            Kind::Counters { shards, of: About::Life } => Finished::Life(shards),
             Kind::Look { shards, .. } => Finished::Look(shards),
             // A page that shows which shard is silent shows what the others say.
             Kind::Survey { survey, purpose: Purpose::Status } => Finished::Survey(survey, Purpose::Status),

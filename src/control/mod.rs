@@ -3,10 +3,13 @@
 
 mod calls;
 mod conn;
+mod reload;
 mod status;
 mod stream;
+mod supervisor;
 pub mod token_keys;
 
+pub use reload::{Reload, Reloader};
 pub use stream::{Listener, Stream};
 
 use crate::api::density::{Density, Measured};
@@ -37,11 +40,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::Supervisor;
 
 /// The poll's name for the control thread's mailbox.
 pub const MAILBOX: Token = Token(usize::MAX);
 const LISTENER: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
+const RELOADS: Token = Token(usize::MAX - 3);
 /// How often time limits are looked at while there is anything to limit.
 const SWEEP_MS: u64 = 250;
 
@@ -66,13 +71,22 @@ pub struct Settings {
     pub ipv6: bool,
 }
 
-/// The control thread.
+/// What asks the process for something.
 #[derive(Debug)]
+pub struct AllSignals {
+    /// To end.
+    pub ends: Signals,
+    /// To read its configuration anew.
+    pub reloads: Signals,
+}
+
+/// The control thread.
 pub struct Control {
     settings: Settings,
+    reload: Reloader,
     poll: Poll,
     acceptor: Acceptor<Listener>,
-    signals: Signals,
+    signals: AllSignals,
     office: Arc<PostOffice>,
     sender: Sender,
     clock: Clock,
@@ -88,6 +102,7 @@ pub struct Control {
     running: usize,
     inbox: Vec<Report>,
     watch: Watch,
+    supervisor: Supervisor,
     /// Bytes of the process that were resident when it began to serve.
     rss_at_start: Option<u64>,
 }
@@ -99,17 +114,20 @@ impl Control {
     /// When something cannot be registered.
     pub fn new(
         settings: Settings,
+        reload: Reloader,
         poll: Poll,
         mut acceptor: Acceptor<Listener>,
-        mut signals: Signals,
+        mut signals: AllSignals,
         office: Arc<PostOffice>,
         clock: Clock,
     ) -> io::Result<Self> {
         acceptor.source_mut().register(poll.registry(), LISTENER)?;
-        poll.registry().register(signals.source(), SIGNALS, Interest::READABLE)?;
+        poll.registry().register(signals.ends.source(), SIGNALS, Interest::READABLE)?;
+        poll.registry().register(signals.reloads.source(), RELOADS, Interest::READABLE)?;
         let (sender, running) = (Sender::new(office.clone()), office.shards.len());
         Ok(Self {
             settings,
+            reload,
             poll,
             acceptor,
             signals,
@@ -125,6 +143,7 @@ impl Control {
             running,
             inbox: Vec::new(),
             watch: Watch::new(clock.now(), running),
+            supervisor: Supervisor::from_environment(),
             rss_at_start: None,
         })
     }
@@ -137,6 +156,7 @@ impl Control {
         let mut events = Events::with_capacity(256);
         self.rss_at_start = footprint::process().map(|process| process.rss);
         self.acceptor.open_reserve();
+        self.tell_ready();
         // Clients may have come while the node was being put together.
         let mut timeout = Some(Duration::ZERO);
         while self.running > 0 {
@@ -150,6 +170,7 @@ impl Control {
                     MAILBOX => self.open_mail(now),
                     LISTENER => self.acceptor.ready(),
                     SIGNALS => self.signalled(),
+                    RELOADS => self.reload(),
                     Token(key) => {
                         if let Some((conn, _)) = self.conns.get_mut(key) {
                             conn.set_readable();
@@ -164,6 +185,7 @@ impl Control {
             }
             self.sweep(now);
             self.look_for_watchers(now);
+            self.ask_for_life(now);
             self.sender.send();
             timeout = self.timeout(now);
         }
@@ -176,8 +198,8 @@ impl Control {
         }
         let busy = !self.conns.is_empty() || !self.calls.is_empty();
         let sweep_ms = busy.then_some(now.mono_ms + SWEEP_MS);
-        let due_ms =
-            sweep_ms.into_iter().chain(self.acceptor.due_ms(now)).chain(self.watch.due_ms()).min()?;
+        let due = [sweep_ms, self.acceptor.due_ms(now), self.watch.due_ms(), self.supervisor.due_ms()];
+        let due_ms = due.into_iter().flatten().min()?;
         Some(Clock::until(now, due_ms))
     }
 
@@ -352,6 +374,7 @@ impl Control {
             Finished::Counters(shards) => self.metrics(shards),
             Finished::Survey(survey, Purpose::Density) => self.density(&survey),
             Finished::Survey(survey, Purpose::Status) => return self.surveyed(now, caller, survey),
+            Finished::Life(shards) => return self.heard_of_life(now, &shards),
             Finished::Look(shards) => return self.looked(now, caller, shards),
         };
         self.reply(now, caller, &reply);
@@ -406,7 +429,7 @@ impl Control {
     }
 
     fn signalled(&mut self) {
-        let count = self.signals.count();
+        let count = self.signals.ends.count();
         if count == 0 {
             return;
         }
@@ -415,6 +438,7 @@ impl Control {
             std::process::exit(1);
         }
         self.draining = true;
+        self.tell_stopping();
         let over_ms = self.settings.drain_over.as_millis() as u64;
         tracing::info!(over_ms, "going away: saying goodbye to everyone");
         for shard in 0..self.office.shards.len() {

@@ -1,6 +1,7 @@
 //! What shards and the control thread say to each other. One queue a receiver, first in first out: what an owner
 //! answers to a join and what it publishes travel the same road, so that nothing can overtake.
 
+use crate::config::policy::Policies;
 use crate::conn::subscriptions::Subscription;
 use crate::dialect::cursor::Cursor;
 use crate::dialect::native::Refused;
@@ -13,6 +14,8 @@ use crate::hub::users::Change;
 use crate::metrics::Counters;
 use crate::metrics::heap::Heap;
 use crate::metrics::look::Look;
+use crate::proto::origin::OriginPolicy;
+use crate::tokens::{Demands, Keys};
 use std::sync::Arc;
 
 /// A connection, wherever it lives. A stale key finds nothing.
@@ -163,11 +166,38 @@ pub enum Mail {
         /// What it wants to know.
         question: Question,
     },
+    /// From the control thread: these take the place of what it was told at the start.
+    Reload(Arc<Rules>),
     /// From the control thread: say goodbye to everyone, within this many milliseconds.
     Drain {
         /// The time.
         over_ms: u64,
     },
+}
+
+/// What a running shard may be told anew. It holds for what clients ask for from then on.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Payload bytes of a client's message.
+    pub message_bytes_max: usize,
+    /// See [`crate::limits::Limits::queue_soft_bytes`].
+    pub queue_soft_bytes: usize,
+    /// See [`crate::limits::Limits::queue_soft_for_ms`].
+    pub queue_soft_for_ms: u64,
+    /// See [`crate::limits::Limits::queue_hard_bytes`].
+    pub queue_hard_bytes: usize,
+    /// What clients may do, by channel.
+    pub policies: Policies,
+    /// Which pages may connect.
+    pub origins: OriginPolicy,
+    /// What tokens may be signed with.
+    pub keys: Arc<Keys>,
+    /// What is asked of a token beside its signature.
+    pub demands: Arc<Demands>,
+    /// Serve `/echo`.
+    pub echo: bool,
+    /// Serve the demo page.
+    pub demo: bool,
 }
 
 /// An answer that waits for its turn. What it tells of is done already.
@@ -302,7 +332,11 @@ impl Mail {
             }
             Self::Notice { frame, .. } => frame.len(),
             Self::Present { users, .. } => users.len() * size_of::<Change>(),
-            Self::Replay { .. } | Self::Leave { .. } | Self::Ask { .. } | Self::Drain { .. } => 0,
+            Self::Replay { .. }
+            | Self::Leave { .. }
+            | Self::Ask { .. }
+            | Self::Reload(_)
+            | Self::Drain { .. } => 0,
         };
         size_of::<Self>() + large
     }

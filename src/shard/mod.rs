@@ -48,7 +48,7 @@ use catch_up::CatchUps;
 use conn_table::{ConnTable, Token};
 use drain::Drain;
 use grants::Grants;
-use mail::Parcel;
+use mail::{Parcel, Rules};
 use pass::Passes;
 use presence::Moves;
 use std::collections::{BTreeMap, VecDeque};
@@ -104,6 +104,20 @@ impl Settings {
             names,
             own_seed: u64::from(id),
         }
+    }
+
+    fn take_over(&mut self, rules: Rules) {
+        let Rules { message_bytes_max, queue_soft_bytes, queue_soft_for_ms, queue_hard_bytes, .. } = rules;
+        self.limits = Limits {
+            message_bytes_max,
+            queue_soft_bytes,
+            queue_soft_for_ms,
+            queue_hard_bytes,
+            ..self.limits.clone()
+        };
+        (self.policies, self.origins) = (rules.policies, rules.origins);
+        (self.keys, self.demands) = (rules.keys, rules.demands);
+        (self.echo, self.demo) = (rules.echo, rules.demo);
     }
 }
 

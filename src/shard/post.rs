@@ -55,6 +55,7 @@ impl<S: Socket> Shard<S> {
             }
             Mail::Notice { name, frame } => self.notify(&name, frame),
             Mail::Ask { ticket, question } => self.questioned(now, ticket, question),
+            Mail::Reload(rules) => self.settings.take_over((*rules).clone()),
             Mail::Drain { over_ms } => self.drain = Some(Drain::new(over_ms)),
         }
     }

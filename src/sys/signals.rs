@@ -2,24 +2,37 @@
 //! handler only writes a byte (signal-safety(7)).
 
 use mio::net::UnixStream;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::io::{self, Read};
 
-/// Becomes readable when the process is asked to end.
+/// Becomes readable when the process was told something.
 #[derive(Debug)]
 pub struct Signals(UnixStream);
 
 impl Signals {
-    /// Catches SIGTERM and SIGINT from now on.
+    /// Catches what asks the process to end, SIGTERM and SIGINT, from now on.
     ///
     /// # Errors
     /// When there is no descriptor for the socket pair.
-    pub fn catch() -> io::Result<Self> {
+    pub fn catch_ends() -> io::Result<Self> {
+        Self::catch(&[SIGTERM, SIGINT])
+    }
+
+    /// Catches what asks it to read its configuration anew, SIGHUP, from now on.
+    ///
+    /// # Errors
+    /// When there is no descriptor for the socket pair.
+    pub fn catch_reloads() -> io::Result<Self> {
+        Self::catch(&[SIGHUP])
+    }
+
+    fn catch(signals: &[i32]) -> io::Result<Self> {
         let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
         reader.set_nonblocking(true)?;
-        pipe::register(SIGTERM, writer.try_clone()?)?;
-        pipe::register(SIGINT, writer)?;
+        for signal in signals {
+            pipe::register(*signal, writer.try_clone()?)?;
+        }
         Ok(Self(UnixStream::from_std(reader)))
     }
 

@@ -54,7 +54,7 @@ fn close_code(client: &Client) -> Option<u16> {
 
 /// A request without a WebSocket, and what was answered.
 fn request(node: &mut Node, shard: usize, head: &str, body: &str) -> String {
-    let client = node.call(shard, Line::sending(&format!("{head}\r\nHost: node\r\n\r\n{body}")));
+    let client = node.call(shard, Line::sending(format!("{head}\r\nHost: node\r\n\r\n{body}")));
     node.settle();
     let got = client.line.0.borrow().got.clone();
     String::from_utf8(got).expect("text")

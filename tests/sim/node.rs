@@ -216,6 +216,7 @@ fn label(mail: &Mail) -> String {
         | Mail::Later { .. }
         | Mail::Published { .. }
         | Mail::Ask { .. }
+        | Mail::Reload(_)
         | Mail::Drain { .. } => format!("{mail:?}"),
     }
 }
