@@ -6,7 +6,6 @@ import subprocess
 import tempfile
 import tomllib
 
-from cases.unit import SILENT
 from harness import ROOT, SHELLS, case, differences, snapshot
 from machine import Machine
 from node import binary
@@ -174,8 +173,6 @@ def machine():
         assert "installed: edit /etc/roost/roost.toml" in said, said
         assert machine.run("cat", "/proc/sys/net/core/somaxconn") == "65535\n"
         assert machine.run("stat", "--format=%a %U %G", "/etc/roost/roost.toml") == "640 root roost\n"
-        machine.write("/run/systemd/system/roost.service.d/silent.conf", SILENT)
-        machine.run("systemctl", "daemon-reload")
         machine.run("systemctl", "enable", "--now", "--quiet", "roost.service")
         machine.until("the node is ready", lambda: machine.run("curl", "-s", "127.0.0.1:8081/readyz", code=None))
         pid = machine.property("roost.service", "MainPID")

@@ -12,8 +12,6 @@ from node import binary
 
 SYSTEMD = ROOT / "tuning" / "systemd"
 EXPOSURE_MAX = 15  # tenths
-# The node does not speak to systemd yet.
-SILENT = "[Service]\nType=exec\nWatchdogSec=0\n"
 CONFIG = 'listen = "127.0.0.1:8080"\napi = "127.0.0.1:8081"\nmax_connections = 3000\nshards = 2\n'
 # Which of the calls that matter the unit's filter lets through: run in the unit's place.
 PROBE = r"""
@@ -106,9 +104,10 @@ def exposure():
 @case("a node in the unit has no privilege, an allocator set up, and serves from several descriptor tables behind the filter", seconds=90)
 def node():
     with Machine() as machine:
-        with_unit(machine, silent=SILENT, small="[Service]\nLimitNOFILE=1500\n")
+        with_unit(machine, small="[Service]\nLimitNOFILE=1500\n")
+        # Ends when the node has said that it is ready.
         machine.run("systemctl", "start", "roost.service")
-        machine.until("the node is ready", lambda: machine.run("curl", "-s", "127.0.0.1:8081/readyz", code=None))
+        assert machine.run("curl", "-s", "127.0.0.1:8081/readyz").strip() == "ready"
         pid = machine.property("roost.service", "MainPID")
         status = dict(re.findall(r"^(\w+):\s+(.*)$", machine.run("cat", f"/proc/{pid}/status"), re.MULTILINE))
         assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == 0, status
@@ -124,6 +123,23 @@ def node():
         machine.run("systemctl", "stop", "roost.service")
         assert machine.property("roost.service", "Result") == "success", machine.log()
         assert machine.property("roost.service", "ExecMainStatus") == "0", machine.log()
+
+
+@case("systemd hears how the node in the unit is, and lets it read its configuration anew", seconds=90)
+def told():
+    with Machine() as machine:
+        with_unit(machine, quick="[Service]\nWatchdogSec=3s\n")
+        machine.run("systemctl", "start", "roost.service")
+        text = lambda: machine.property("roost.service", "StatusText")
+        machine.until("a sign of life has come", lambda: re.fullmatch(r"serving 0 of \d+ connections", text()))
+        pid = machine.property("roost.service", "MainPID")
+        machine.write("/etc/roost/roost.toml", CONFIG + 'origin = ["https://other.example"]\n')
+        machine.run("systemctl", "reload", "roost.service")
+        machine.until("it was read anew", lambda: "the configuration was read anew" in machine.log() and '"origin"' in machine.log())
+        machine.write("/etc/roost/roost.toml", CONFIG + "orgin = 1\n")
+        machine.run("systemctl", "reload", "roost.service", code=1)
+        assert machine.property("roost.service", "ActiveState") == "active", machine.log()
+        assert machine.property("roost.service", "MainPID") == pid, machine.log()
 
 
 @case("the unit's filter lets through what the node needs, and refuses what it does not", seconds=60)
@@ -161,7 +177,7 @@ def calls():
 @case("a wrong configuration fails the start, and the journal says where it is wrong", seconds=60)
 def wrong_configuration():
     with Machine() as machine:
-        with_unit(machine, config="shard = 2\n", silent=SILENT, once="[Service]\nRestart=no\n")
+        with_unit(machine, config="shard = 2\n", once="[Service]\nRestart=no\n")
         machine.run("systemctl", "start", "roost.service", code=None)
         machine.until("the service has failed", lambda: machine.property("roost.service", "ActiveState") == "failed")
         assert "roost.toml:1:1" in machine.log(), machine.log()
