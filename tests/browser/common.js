@@ -5,7 +5,7 @@ const path = require('node:path');
 const ROOT = path.resolve(__dirname, '..', '..');
 // Screenshots and, of what failed, logs are kept here.
 const KEPT = path.join(ROOT, 'tests', '.work', 'browser');
-const LOOK_MS = 40;
+const LOOK_MS = 100;
 
 // What `promise` becomes, or an error that names `what` when that takes longer than `seconds`.
 async function withDeadline(promise, seconds, what) {

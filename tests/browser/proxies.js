@@ -10,8 +10,9 @@ const { once } = require('node:events');
 const { LOOK_MS, pause, withDeadline } = require('./common');
 
 const CONFIGS = path.join(__dirname, 'proxies');
-// The page of the scenarios, and the example for users.
-const PAGES = [path.join(__dirname, 'page.html'), path.join(__dirname, '..', 'e2e', 'clients', 'browser.html')];
+const PAGE = path.join(__dirname, 'page.html');
+// What users find.
+const EXAMPLE = path.join(__dirname, '..', 'e2e', 'clients', 'browser.html');
 // Debian keeps both where only root's PATH leads.
 const NGINX = '/usr/sbin/nginx';
 const HAPROXY = '/usr/sbin/haproxy';
@@ -102,7 +103,7 @@ class Nginx extends Proxy {
     write('listen.conf', `listen 127.0.0.1:${this.port};\n`);
     write('node.conf', `server ${this.node.public};\n`);
     write('nginx.conf', fs.readFileSync(path.join(CONFIGS, 'nginx.conf')));
-    PAGES.forEach((page) => write(path.basename(page), fs.readFileSync(page)));
+    [PAGE, EXAMPLE].forEach((page) => write(path.basename(page), fs.readFileSync(page)));
     const options = ['-p', this.folder, '-c', path.join(this.folder, 'nginx.conf')];
     // Its workers must be able to read the page, wherever this tree lies.
     if (process.getuid() === 0) options.push('-g', 'user root;');
@@ -131,7 +132,7 @@ class HAProxy extends Proxy {
   static kind = 'haproxy';
 
   command() {
-    const environment = { PAGE: PAGES[0], EXAMPLE: PAGES[1], NODE: this.node.public };
+    const environment = { PAGE, NODE: this.node.public };
     return [HAPROXY, ['-db', '-f', path.join(CONFIGS, 'haproxy.cfg')], environment];
   }
 

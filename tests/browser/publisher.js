@@ -13,7 +13,7 @@ class Publisher {
   }
 
   // Publishes every `everyMs` until `stop`.
-  start(everyMs = 25) {
+  start(everyMs = 50) {
     this.running = true;
     this.done = this.run(everyMs);
     // Whoever stops it hears of a fault; until then it must not end the process.

@@ -65,3 +65,16 @@ scenario('the demo page tells of what a node has forgotten, and of what it may n
   await shows(page, '#hint', /clients_may_publish = true/);
   await inspect(world, page, 'demo-refused');
 });
+
+const mayPublish = { through: ['haproxy'], node: ['--demo'], config: '[channels."notifications"]\nclients_may_publish = true\n' };
+
+scenario('the demo page publishes where the node lets it, by the keyboard alone', mayPublish, async (world) => {
+  const page = await openAlone(world, `${world.proxy.origin('plain')}/`, 'phone');
+  await shows(page, '#way-text', /^WebSocket$/);
+  await world.subscribed('notifications');
+  await page.focus('#text');
+  await page.keyboard.type('grüße 🐓');
+  await page.keyboard.press('Enter');
+  await shows(page, '#log', /\{"text":"grüße 🐓"\} 1 · /);
+  await shows(page, '#badge', /^1$/);
+});

@@ -37,7 +37,7 @@ scenario('two tabs and two channels: each tab gets its own, whole', {}, async (w
   await world.demandAll(both, sports, { from: 0 });
 });
 
-scenario('the example browser.html shows what is published', {}, async (world) => {
+scenario('the example browser.html shows what is published', { through: ['nginx'] }, async (world) => {
   const page = await world.open(await (await world.context()).newPage(), `${world.proxy.origin('plain')}/browser.html`);
   await world.subscribed('notifications');
   const publisher = world.publisher('notifications');
@@ -48,7 +48,7 @@ scenario('the example browser.html shows what is published', {}, async (world) =
   assert.equal(await page.locator('#transport').textContent(), 'websocket');
 });
 
-scenario('roost.js is a module as well as a script', {}, async (world) => {
+scenario('roost.js is a module as well as a script', { through: ['haproxy'] }, async (world) => {
   const page = await world.page('plain');
   await world.subscribed();
   // The same file again, by `import` this time. Its class is another one, and no less able.

@@ -1,4 +1,4 @@
-// Pages of another origin than the node's: the browser asks the node whether they may.
+// Pages of another origin than the node's: the browser asks the node whether they may, and no proxy has a say in it.
 'use strict';
 const assert = require('node:assert/strict');
 const { until } = require('../common');
@@ -11,7 +11,7 @@ clients_may_publish = true
 
 // The host that the page connects to, and what it comes to there.
 for (const [server, transport] of [['cut10', 'websocket'], ['refuse', 'sse'], ['poll', 'poll']]) {
-  const options = { config, node: ['--origin', '*'] };
+  const options = { config, node: ['--origin', '*'], through: ['haproxy'] };
   scenario(`a page of another origin that may connect listens and publishes by ${transport}`, options, async (world) => {
     const page = await world.page('plain', { server, channels: ['chat:room'] });
     await world.transport(page, transport);
@@ -22,7 +22,7 @@ for (const [server, transport] of [['cut10', 'websocket'], ['refuse', 'sse'], ['
   });
 }
 
-scenario('a page of another origin that may not connect hears nothing by any way', {}, async (world) => {
+scenario('a page of another origin that may not connect hears nothing by any way', { through: ['nginx'] }, async (world) => {
   const page = await world.page('plain', { server: 'cut10' });
   const publisher = world.publisher();
   publisher.start();
