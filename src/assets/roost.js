@@ -187,7 +187,6 @@ var Roost = (() => {
       if (this.#open) return;
       this.#open = this.#tokenIsOld = true;
       this.#asleep = false;
-      this.#attempts = 0;
       this.#page = new Page(this.#options.hiddenAfter, {
         hidden: () => this.#hidden(),
         shown: () => this.#shown(),
@@ -208,7 +207,6 @@ var Roost = (() => {
 
     async #connect() {
       if (!this.#open || this.#asleep || this.#link) return;
-      this.#timers.clear('connect');
       const turn = ++this.#turn;
       const hasToken = await this.#freshToken();
       if (turn !== this.#turn) return;
@@ -248,7 +246,6 @@ var Roost = (() => {
     /** A link has ended by itself: `end` is its code and reason, whether the way is to blame, and how long to stay away. */
     #down(link, end) {
       if (link === this.#trial) return this.#probe(link.rank + 1);
-      if (link !== this.#link) return;
       if (end.blame && !link.settled && !isOffline()) this.#ladder.strike(link);
       if (end.error) this.#emit('error', end.error);
       const unauthorized = UNAUTHORIZED.includes(end.code);
@@ -484,7 +481,6 @@ var Roost = (() => {
     /** The network is another one, or time has leapt: whatever there is will be dead, so begin anew at once. */
     #restart(reason) {
       this.#ladder.forgive();
-      if (this.#asleep) return;
       this.#attempts = 0;
       this.#drop({ code: 0, reason });
       this.#connect();
@@ -727,7 +723,6 @@ var Roost = (() => {
     /** From now on the page gets what it brings. */
     takeOver() {
       this.onTrial = false;
-      this.open();
     }
 
     /** Ends without a word to the host. */
@@ -831,10 +826,6 @@ var Roost = (() => {
       if (this.onTrial) this.check();
     }
 
-    takeOver() {
-      this.onTrial = false;
-    }
-
     /** Makes what the server sends what the page wants. */
     update() {
       if (!this.isUp) return;
@@ -891,6 +882,12 @@ var Roost = (() => {
 
     shut() {
       this.#abort.abort();
+    }
+
+    /** What the trial has brought was for nobody: asks anew, from where the page is. */
+    takeOver() {
+      super.takeOver();
+      this.open();
     }
 
     update() {

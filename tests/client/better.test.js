@@ -75,6 +75,7 @@ for (const [what, fate] of Object.entries({
     const tried = world.pipe.tries.websocket - tries;
     assert.ok(tried >= 8 && tried <= 14, `${tried} tries in two hours`);
     assert.deepEqual(client.heard.slice(told), []);
+    assert.equal(world.pipe.open.size, 1, 'nothing is left of the trials');
   }));
 }
 
@@ -120,6 +121,34 @@ test('what worked is remembered for the next page, which still looks for better'
   } finally {
     delete globalThis.localStorage;
   }
+}));
+
+test('what is remembered is not given up at its first failure', inWorld(async (world) => {
+  globalThis.localStorage = new Storage();
+  try {
+    globalThis.localStorage.setItem('roost:host', JSON.stringify({ kind: 'sse', probeMs: 5_000, until: Date.now() + HOUR_MS }));
+    world.pipe.fates.sse = (count) => (count ? {} : { refuse: 0 });
+    const client = world.client();
+    client.follow('news');
+    await world.clock.until(() => client.roost.transport);
+    assert.deepEqual(client.told('transport'), ['sse']);
+  } finally {
+    delete globalThis.localStorage;
+  }
+}));
+
+test('after a WebSocket that held, better ways are looked for as soon as at first', inWorld(async (world) => {
+  const client = await fallenTo(world, 'sse');
+  await world.clock.advance(HOUR_MS);
+  world.pipe.fates.websocket = () => ({});
+  await world.clock.until(() => client.roost.transport === 'websocket', HOUR_MS);
+  await world.clock.advance(31_000);
+  world.pipe.fates.websocket = never;
+  world.pipe.cutAll();
+  await world.clock.until(() => client.roost.transport === 'sse');
+  const tries = world.pipe.tries.websocket;
+  await world.clock.advance(5_100);
+  assert.equal(world.pipe.tries.websocket, tries + 1);
 }));
 
 test('what worked half an hour ago may not be what works now', inWorld(async (world) => {

@@ -115,6 +115,14 @@ test('listeners share a subscription, and the last one ends it', inWorld(async (
   assert.deepEqual(world.fake.heard.map(({ type }) => type), ['subscribe', 'unsubscribe']);
 }));
 
+test('who unsubscribes from what it never followed is told nothing, and asks nobody', inWorld(async (world) => {
+  const client = await world.connected();
+  client.roost.unsubscribe('never');
+  client.roost.unsubscribe('never', () => {});
+  await world.clock.advance(1_000);
+  assert.deepEqual(world.fake.heard, []);
+}));
+
 test('who unsubscribes and subscribes in one breath begins anew, and hears nothing of before', inWorld(async (world) => {
   const client = await world.connected();
   client.follow('news');
@@ -209,6 +217,13 @@ test('an error is told to who listens after it was made, and printed if nobody d
   } finally {
     console.error = error;
   }
+}));
+
+test('an error of the server that answers nothing is told', inWorld(async (world) => {
+  const client = await world.connected();
+  for (const session of world.fake.sessions) session.say({ type: 'error', code: 'rate_limited', message: 'slow down' });
+  await world.clock.advance(100);
+  assert.deepEqual(client.told('error').map(({ code, message }) => [code, message]), [['rate_limited', 'slow down']]);
 }));
 
 test('off takes a handler away', inWorld(async (world) => {

@@ -102,6 +102,19 @@ test('open comes back after a final end, with the subscriptions as they were', i
   assert.deepEqual(client.told('gap'), []);
 }));
 
+test('open does nothing for a client that is open', inWorld(async (world) => {
+  const client = world.client();
+  client.roost.open();
+  await world.clock.until(() => client.roost.transport);
+  client.roost.open();
+  await world.clock.advance(10_000);
+  assert.equal(world.pipe.tries.websocket, 1);
+  client.roost.close();
+  assert.equal(world.clock.pending, 1);
+  await world.clock.advance(1_000);
+  assert.equal(world.clock.pending, 0);
+}));
+
 test('close ends everything: no timer, no connection, and what waits is told', inWorld(async (world) => {
   const client = await world.connected();
   client.follow('news');
@@ -135,6 +148,16 @@ test('a silent line is asked for a sign of life, and one that gives none is left
   assert.deepEqual(client.told('close'), [{ code: 0, reason: 'silent', final: false }]);
   world.fake.deaf = false;
   await world.clock.until(() => client.roost.transport);
+}));
+
+test('a line that gives no answer is left in time, however much is said to it', inWorld(async (world) => {
+  const client = await world.connected();
+  world.fake.deaf = true;
+  for (let asked = 0; asked < 9; asked++) {
+    client.roost.presence('news').catch(() => {});
+    await world.clock.advance(1_000);
+  }
+  assert.deepEqual(client.told('close').map(({ reason }) => reason), ['silent']);
 }));
 
 test('a line that speaks is not asked', inWorld(async (world) => {

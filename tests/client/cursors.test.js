@@ -10,14 +10,14 @@ const brief = (client) => client.heard.filter(([event]) => event === 'message' |
   .map(([event, value]) => (event === 'gap' ? `gap ${value.from}-${value.to}` : value.data));
 
 /** What a client at E1-3 tells its page when it hears `messages` out of the blue. */
-async function heardOf(world, messages) {
-  const client = await world.connected();
+async function heardOf(world, kind, messages) {
+  const client = world.client({ transports: [kind] });
   client.follow('news');
-  await world.clock.advance(100);
+  await world.clock.advance(500);
   for (const offset of [1, 2, 3]) world.fake.publish('news', offset);
   await world.clock.advance(100);
   client.heard.length = 0;
-  for (const session of world.fake.sessions) messages.forEach((message) => session.carry(message));
+  for (const session of world.fake.sessions) messages.forEach((message) => session.carry(message, 'E1-3'));
   await world.clock.advance(100);
   return { heard: brief(client), cursor: client.roost.cursor('news') };
 }
@@ -34,9 +34,11 @@ for (const [what, messages, heard, cursor] of [
   ['words for others', [{ ...notification(4), channel: 'sports' }, { ...gap(4, 9), channel: 'sports' }], [], 'E1-3'],
   ['words that are not known yet', [{ type: 'novelty', channel: 'news', offset: 9 }, notification(4)], [4], 'E1-4'],
 ]) {
-  test(`${what} is handed over as it must be`, inWorld(async (world) => {
-    assert.deepEqual(await heardOf(world, messages), { heard, cursor });
-  }));
+  for (const kind of ['websocket', 'sse']) {
+    test(`by ${kind}, ${what} is handed over as it must be`, inWorld(async (world) => {
+      assert.deepEqual(await heardOf(world, kind, messages), { heard, cursor });
+    }));
+  }
 }
 
 /** A client by `kind` that has heard 1, 2, 3 and is cut off while the server does something; what it hears when it is back. */

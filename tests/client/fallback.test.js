@@ -171,6 +171,20 @@ for (const kind of ['websocket', 'sse', 'poll']) {
   }));
 }
 
+for (const kind of ['sse', 'poll']) {
+  test(`a request that waits for its answer is not sent again when ${kind} is cut and back`, inWorld(async (world) => {
+    world.pipe.fates.post = () => ({ hang: true });
+    const client = await connectedBy(world, kind);
+    const late = assert.rejects(client.roost.publish('news', 1), { code: 'timeout' });
+    await world.clock.advance(100);
+    for (const call of [...world.pipe.open]) if (call.session) call.cut();
+    await world.clock.until(() => client.told('open').length === 2);
+    await world.clock.advance(9_000);
+    await late;
+    assert.equal(world.pipe.tries.post, 1);
+  }));
+}
+
 test('a line that is cut after ten seconds whatever is said still brings everything', inWorld(async (world) => {
   world.pipe.fates.websocket = world.pipe.fates.sse = world.pipe.fates.poll = () => ({ cutMs: 10_000 });
   const client = world.client();
@@ -204,6 +218,27 @@ test('a poll that is not held is not asked for more than once a second', inWorld
   world.fake.publish('news', 1);
   await world.clock.advance(2_000);
   assert.deepEqual(client.data(), [1]);
+}));
+
+test('a way that has worked gets three chances each time', inWorld(async (world) => {
+  const client = await connectedBy(world, 'websocket', { transports: ['websocket', 'poll'] });
+  await world.clock.advance(31_000);
+  for (let round = 0; round < 2; round++) {
+    const tries = { ...world.pipe.tries };
+    world.pipe.fates.websocket = () => never;
+    world.pipe.cutAll();
+    await world.clock.until(() => client.roost.transport === 'poll');
+    assert.equal(world.pipe.tries.websocket - tries.websocket, 3);
+    await world.clock.advance(31_000);
+    let refusals = 1;
+    world.pipe.fates.poll = () => (refusals-- > 0 ? never : {});
+    world.pipe.cutAll();
+    await world.clock.until(() => client.roost.transport);
+    assert.equal(client.roost.transport, 'poll');
+    world.pipe.fates.websocket = () => ({});
+    await world.clock.until(() => client.roost.transport === 'websocket', 3_600_000);
+    await world.clock.advance(31_000);
+  }
 }));
 
 test('the server that asks for time gets it, and the way is not blamed', inWorld(async (world) => {
@@ -262,6 +297,21 @@ test('a large message goes as a request of its own, so that one too large does n
   await world.clock.advance(1_000);
   await refused;
   assert.equal(client.roost.transport, 'websocket');
+}));
+
+test('the fallbacks are the siblings of the address, with its query', inWorld(async (world) => {
+  for (const kind of ['websocket', 'sse', 'poll']) {
+    const client = world.client({ url: 'https://host/inner/live?tenant=7', transports: [kind] });
+    client.follow('news');
+    await world.clock.until(() => client.roost.cursor('news'));
+    client.roost.presence('news').catch(() => {});
+    await world.clock.advance(100);
+    client.roost.close();
+  }
+  const asked = world.pipe.addresses.map((address) => new URL(address));
+  assert.ok(asked.every(({ searchParams }) => searchParams.get('tenant') === '7'));
+  const places = new Set(asked.map(({ origin, pathname }) => origin + pathname));
+  assert.deepEqual([...places], ['wss://host/inner/live', 'https://host/inner/events', 'https://host/inner/poll']);
 }));
 
 test('an environment without any transport is told at once', inWorld(async (world) => {

@@ -2,6 +2,7 @@
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert/strict');
+const { getEventListeners } = require('node:events');
 const { inWorld, publishEvery } = require('./world.js');
 
 /** Gives this process what a browser tells a page, until the test is over. */
@@ -11,6 +12,8 @@ function inPage(run) {
     const target = new EventTarget();
     const names = ['addEventListener', 'removeEventListener'];
     const page = {
+      listeners: () => ['visibilitychange', 'resume', 'pageshow', 'pagehide', 'online', 'offline']
+        .flatMap((event) => [...getEventListeners(target, event), ...getEventListeners(globalThis.document, event)]).length,
       tell: (event) => target.dispatchEvent(new Event(event)),
       show(visible) {
         globalThis.document.hidden = !visible;
@@ -104,6 +107,8 @@ test('quiet, a hidden page says so, also on its next connection, and says when s
   page.show(true);
   await world.clock.advance(100);
   assert.deepEqual(said(), ['hidden', 'hidden', 'visible']);
+  await world.clock.advance(60_000);
+  assert.deepEqual(client.told('close').map(({ code }) => code), [1006]);
 }));
 
 test('quiet without a WebSocket closes', inPage(async (world, page) => {
@@ -249,7 +254,9 @@ test('the slow timers of a hidden page are no sleep', inPage(async (world, page)
 
 test('a closed client listens to the page no more', inPage(async (world, page) => {
   const client = await world.connected();
+  assert.equal(page.listeners(), 6);
   client.roost.close();
+  assert.equal(page.listeners(), 0);
   const told = client.heard.length;
   page.show(false);
   page.show(true);

@@ -66,6 +66,7 @@ class Pipe {
     if ('refuse' in fate) return refusal(fate);
     if (fate.cutMs !== undefined) setTimeout(() => call.cut(), fate.cutMs);
     if (!this.fake.admits(headers.authorization?.replace('Bearer ', ''))) return refusal({ refuse: 401 });
+    if (way === 'post' && headers['content-type'] !== 'application/json') return refusal({ refuse: 415 });
     if (way === 'post') return this.#post(call, JSON.parse(body));
     const code = wantedOf(url.searchParams).map((wanted) => this.fake.refusal(...wanted)).find(Boolean);
     if (code) return refusal({ refuse: code === 'forbidden' ? 403 : 400, error: { code, message: `refused: ${code}` } });

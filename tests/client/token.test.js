@@ -94,6 +94,36 @@ test('what the next token does not allow is given up, and told', inWorld(async (
   assert.deepEqual(client.data(), [1]);
 }));
 
+test('a token that is good is not asked for again after a cut', inWorld(async (world) => {
+  for (const kind of ['websocket', 'sse', 'poll']) {
+    const token = tokens();
+    world.fake.tokens = new Set(['t1']);
+    const client = world.client({ token, transports: [kind] });
+    client.follow('news');
+    await world.clock.until(() => client.roost.transport);
+    world.pipe.cutAll();
+    await world.clock.until(() => client.told('open').length === 2);
+    assert.equal(token.count, 1);
+    client.roost.close();
+  }
+}));
+
+test('a refresh that fails leaves the connection as it is', inWorld(async (world) => {
+  let count = 0;
+  world.fake.tokens = new Set(['t']);
+  world.fake.expiresMs = 120_000;
+  const client = await world.connected({
+    token: async () => {
+      if (++count > 1) throw new Error('away');
+      return 't';
+    },
+  });
+  await world.clock.advance(100_000);
+  assert.deepEqual(client.told('error').map(({ code }) => code), ['token']);
+  assert.equal(world.fake.heard.filter(({ type }) => type === 'auth').length, 1);
+  assert.equal(client.told('close').length, 0);
+}));
+
 test('a token that lasts for months does not make a timer run over', inWorld(async (world) => {
   const token = tokens();
   world.fake.tokens = new Set(['t1']);

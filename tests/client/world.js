@@ -18,9 +18,9 @@ class World {
   }
 
   /** A client, and in `heard` all that it tells its page, in order: `[event, value]`. */
-  client(options = {}) {
+  client({ url = 'wss://host/live', ...options } = {}) {
     const { WebSocket, fetch } = this.pipe;
-    const roost = new Roost('wss://host/live', { WebSocket, fetch, random: () => 0.5, ...options });
+    const roost = new Roost(url, { WebSocket, fetch, random: () => 0.5, ...options });
     const client = { roost, heard: [] };
     for (const event of EVENTS) roost.on(event, (value) => client.heard.push([event, value]));
     client.follow = (channel, more) => roost.subscribe(channel, (message) => client.heard.push(['message', message]), more);
