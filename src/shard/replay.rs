@@ -11,6 +11,7 @@ use super::conn_table::Token;
 use super::mail::{ConnKey, Mail};
 use super::said::Said;
 use crate::clock::Now;
+use crate::conn::Phase;
 use crate::conn::replays::{Replay, Replays, Step};
 use crate::conn::socket::Socket;
 use crate::conn::subscriptions::ChannelId;
@@ -57,6 +58,10 @@ impl<S: Socket> Shard<S> {
     /// Puts a connection that takes more on the list of those whose next page is fetched.
     pub(super) fn list_replay(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
+        if conn.phase == Phase::Stream && conn.asked > 0 {
+            // It has not begun: an event must not come before its opening.
+            return;
+        }
         let Some(active) = &mut conn.active else { return };
         let has_taken_all = active.out().is_empty();
         if let Some(replays) = &mut active.replays

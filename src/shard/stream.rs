@@ -68,6 +68,8 @@ impl<S: Socket> Shard<S> {
     pub(super) fn stream_begun(&mut self, slot: u32) {
         if let Subscriptions::ManyAt(_) = self.conns[slot].subscriptions {
             self.put_opening(slot);
+            // Where the head is written already, nothing else will.
+            self.list_replay(slot);
         }
     }
 

@@ -91,6 +91,31 @@ fn a_poll_that_waits_for_one_owner_takes_what_another_channel_brings_meanwhile_o
 }
 
 #[test]
+fn a_stream_whose_head_is_written_before_all_owners_have_answered_gets_no_event_before_its_opening() {
+    // The socket has room, or the node wants what is queued off its hands.
+    for queue_total_bytes in [Limits::default().queue_total_bytes, 1] {
+        let mut world = World::with(2, Limits { queue_total_bytes, ..Limits::default() });
+        let channels = [0, 1].map(|owner| world.channel("c", owner));
+        let pairs = channels.each_ref().map(|channel| {
+            let first = world.publish(channel, None, 1);
+            world.publish(channel, None, 1);
+            format!("channel={channel}&since={first}")
+        });
+        let client = world.connect_late(get(&format!("/events?{}", pairs.join("&"))));
+        let asked = world.turn(0);
+        world.shards[0].ready(world.now, client.token, READY);
+        let more = world.turn(0);
+        assert!(!client.line.0.borrow().got.is_empty(), "the head is written");
+        world.carry(1, asked);
+        world.carry(1, more);
+        world.settle();
+        channels.iter().for_each(|channel| _ = world.publish(channel, None, 1));
+        let names = channels.each_ref().map(String::as_str);
+        names.iter().for_each(|name| assert_eq!(offsets(&client, &names, name), [2, 3]));
+    }
+}
+
+#[test]
 fn what_owners_answer_to_clients_that_are_gone_is_for_nobody_also_where_the_slot_is_taken_again() {
     let mut world = World::new(2);
     let channels: Vec<String> = world.channels("room:", 1).take(3).collect();
