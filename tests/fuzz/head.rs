@@ -136,7 +136,7 @@ fn streams_at_the_bounds_break_no_promise() {
 }
 
 /// Changes one thing: a byte, a stretch taken out or doubled, a meaningful piece put in, the end cut off.
-fn mutate(bytes: &mut Vec<u8>, random: &mut Rng) {
+pub(crate) fn mutate(bytes: &mut Vec<u8>, random: &mut Rng) {
     let at = random.below(bytes.len() + 1);
     let end = (at + random.below(24)).min(bytes.len());
     match random.below(6) {
