@@ -224,7 +224,8 @@ impl Somebody {
             return;
         }
         let answers = self.client.answers();
-        let answer = &answers[self.answered];
+        // It may have the beginning of one.
+        let Some(answer) = answers.get(self.answered) else { return };
         self.answered += 1;
         for (name, place) in self.follows.iter().zip(&mut self.places) {
             let (offsets, next) = answer.polled(name);
@@ -276,11 +277,17 @@ fn come_and_go(seed: u64) {
             }
             5 if !there.is_empty() => {
                 let somebody = there.swap_remove(rng.usize(..there.len()));
+                world.read_late(&somebody.client, usize::MAX);
                 somebody.client.line.0.borrow_mut().ended = true;
                 world.shards[0].ready(world.now, somebody.client.token, ENDED);
                 gone.push(somebody);
             }
-            6..8 => {
+            // It has room for a while, for little, or for nothing.
+            6 if !there.is_empty() => {
+                let room = rng.choice([0, 50, 1_000, usize::MAX]).unwrap();
+                world.read_late(&there[rng.usize(..there.len())].client, room);
+            }
+            7 => {
                 let shard = rng.usize(..usize::from(shards));
                 let mail: Vec<Mail> = inboxes[shard].drain(..).collect();
                 world.carry(shard, mail);
@@ -289,6 +296,7 @@ fn come_and_go(seed: u64) {
         }
         there.iter_mut().filter(|somebody| somebody.polls).for_each(|somebody| somebody.go_on(&mut world));
     }
+    there.iter().for_each(|somebody| world.read_late(&somebody.client, usize::MAX));
     settle(&mut world, &mut inboxes, &mut there);
     judge(&world, &there, &gone, published);
     for somebody in there {

@@ -205,9 +205,14 @@ impl World {
 
     /// The client takes so many bytes more.
     pub(crate) fn read(&mut self, client: &Client, bytes: usize) {
+        self.read_late(client, bytes);
+        self.settle();
+    }
+
+    /// As [`World::read`]; mail waits.
+    pub(crate) fn read_late(&mut self, client: &Client, bytes: usize) {
         client.take(bytes);
         self.shards[0].ready(self.now, client.token, READY);
-        self.settle();
     }
 
     pub(crate) fn publish(&mut self, channel: &str, key: Option<&str>, bytes: usize) -> Cursor {
