@@ -30,9 +30,11 @@ scenario('the status page says when the node is gone and when it is back, and pa
   world.mayComplain = true;
   await world.node.end();
   await shows(page, '#stream-text', /^Stream lost$/);
+  assert.ok(await page.locator('#ready').isHidden(), 'nobody knows whether a node is ready that does not answer');
   await world.picture(page, 'status-lost');
   await world.node.start();
   await shows(page, '#stream-text', /^Live$/);
+  await shows(page, '#ready', /^Ready$/);
   // The first stop of the keyboard is a way past the head, to the figures.
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
