@@ -41,6 +41,7 @@ impl Node {
             limits: limits.clone(),
             policies: policies.clone(),
             echo: true,
+            node: "sim".into(),
             own_seed,
             ..Settings::new(id, count, names)
         };
