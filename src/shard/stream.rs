@@ -82,7 +82,8 @@ impl<S: Socket> Shard<S> {
     pub(super) fn send_heartbeat(&mut self, now: Now, slot: u32) {
         let conn = &mut self.conns[slot];
         conn.since = now.tick();
-        if conn.queued_bytes() == 0 {
+        // Nothing comes before the opening.
+        if conn.queued_bytes() == 0 && conn.asked == 0 {
             self.counters.pings += 1;
             self.serve(now, slot, |shard| shard.replies.extend_from_slice(HEARTBEAT));
         }

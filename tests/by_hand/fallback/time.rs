@@ -83,6 +83,25 @@ fn comments_to_streams_that_were_opened_in_one_burst_go_out_as_a_stream() {
 }
 
 #[test]
+fn no_comment_comes_before_the_opening_however_long_an_owner_takes() {
+    // So little may be queued that the head is written before all owners have answered.
+    let mut world = World::with(2, Limits { queue_soft_bytes: 100, ..Limits::default() });
+    let [here, there] = [0, 1].map(|owner| world.channel("c", owner));
+    let client = world.connect_late(get(&format!("/events?channel={here}&channel={there}")));
+    let asked = world.turn(0);
+    for _ in 0..30 {
+        world.now.mono_ms += HEARTBEAT_MS / 10;
+        world.turn(0);
+        assert_eq!(client.blocks(), [""; 0], "the head alone");
+    }
+    world.carry(1, asked);
+    world.settle();
+    assert_eq!((client.events(), client.blocks().len()), (Vec::new(), 1));
+    world.pass(HEARTBEAT_MS + LATE_MS);
+    assert_eq!(client.blocks()[1..], [":"]);
+}
+
+#[test]
 fn comments_do_not_pile_up_where_nobody_reads() {
     let mut world = World::new(1);
     let client = world.stream("channel=a");
