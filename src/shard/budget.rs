@@ -14,7 +14,7 @@ use super::{Settings, Shard};
 use crate::clock::Now;
 use crate::conn::Phase;
 use crate::conn::socket::Socket;
-use crate::disconnect::{Bound, Disconnect};
+use crate::disconnect::Bound;
 use crate::limits::CUT_BUDGET;
 
 /// What may be queued, and what the shard knows of the others.
@@ -94,12 +94,16 @@ impl<S: Socket> Shard<S> {
             return self.uncork(now, slot);
         }
         match conn.phase {
-            Phase::Live | Phase::Echo | Phase::Stream => self.cut_slow(now, slot, Bound::Total),
+            Phase::Live
+            | Phase::Echo
+            | Phase::Stream
+            | Phase::Head
+            | Phase::Poll
+            | Phase::Body
+            | Phase::Call
+            | Phase::Kept => self.cut_slow(now, slot, Bound::Total),
             // It was told to go, and what is left for it, down to a frame begun, is more than anybody else has.
             Phase::Lingering | Phase::Dead => self.die(slot),
-            Phase::Head | Phase::Poll | Phase::Body | Phase::Call | Phase::Kept => {
-                self.die_of(slot, Disconnect::SlowConsumer);
-            }
         }
     }
 }

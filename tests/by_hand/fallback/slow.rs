@@ -2,7 +2,7 @@
 
 use super::world::{Client, HISTORY, World, get};
 use roost::config::policy::Slow;
-use roost::disconnect::Disconnect;
+use roost::disconnect::{Bound, Disconnect};
 use roost::limits::{BATCH_BYTES_MAX, KEEP_ALIVE_MS, Limits, PIPELINED_BYTES_MAX, POLL_BATCH_BYTES_MAX};
 use roost::metrics::Transport;
 
@@ -176,6 +176,17 @@ fn an_answer_that_nobody_reads_does_not_stay_for_ever() {
         }
         assert_eq!((world.shards[0].len(), world.shards[0].queued_bytes()), (0, 0), "{version}");
     }
+}
+
+#[test]
+fn an_answer_that_is_cut_because_too_much_waits_for_all_counts_for_that_bound() {
+    let mut world = World::with(1, Limits { queue_total_bytes: 10_000, ..Limits::default() });
+    let (_, target) = with_a_long_past(&mut world);
+    let client = world.connect_late("");
+    client.take(1_000);
+    world.say(&client, get(&target));
+    assert_eq!((world.shards[0].len(), cut_for_lagging(&world)), (0, 1));
+    assert_eq!(world.counters().slow_consumers[Bound::Total.index()], 1);
 }
 
 #[test]
