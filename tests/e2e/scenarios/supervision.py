@@ -60,7 +60,8 @@ def supervised(world):
             assert "STOPPING=1" not in supervisor.heard
             node.signal(signal.SIGTERM)
             supervisor.wait_for("STOPPING=1")
-            node.end()
+            # A second signal would end it at once.
+            assert node.wait() == 0, node.log_tail()
         finally:
             node.kill()
 
