@@ -83,7 +83,8 @@ impl<S: Socket> Shard<S> {
 
     /// Tells the owners of the channels that were joined or left in this turn how many follow them here, and who.
     pub(super) fn tell_counts(&mut self, now: Now) {
-        while let Some((name, moved)) = self.moves.pop_first() {
+        // Taken, not emptied: a tree keeps its last node.
+        for (name, moved) in std::mem::take(&mut self.moves) {
             self.tell_moves(now, name, moved);
         }
     }
