@@ -77,6 +77,10 @@ impl<S: Socket> Shard<S> {
             active.over_soft_since = None;
             active.replays = None;
         }
+        if conn.read_closed {
+            // No edge of the poll will tell again that the peer has ended its side.
+            self.list_again(slot);
+        }
         self.hand.expect(now.mono_ms + self.settings.limits.close_timeout_ms);
     }
 

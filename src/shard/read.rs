@@ -21,8 +21,10 @@ enum Stop {
     Drained,
     /// There may be more, but others wait.
     Budget,
-    /// The stream ended.
+    /// The peer ended its side.
     Ended,
+    /// The stream is broken.
+    Failed,
 }
 
 impl<S: Socket> Shard<S> {
@@ -37,8 +39,9 @@ impl<S: Socket> Shard<S> {
                 // Whoever ends its side first may still listen: it gets the answers to what it said before.
                 shard.send_replies(now, slot);
                 shard.uncork(now, slot);
-                shard.stream_ended(slot);
+                shard.peer_ended(now, slot);
             }
+            Stop::Failed => shard.stream_ended(slot),
         });
         self.receive = receive;
     }
@@ -69,8 +72,22 @@ impl<S: Socket> Shard<S> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Stop::Drained,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Stop::Ended,
+                Err(_) => return Stop::Failed,
             }
+        }
+    }
+
+    /// The peer says no more, and may still listen. It gets what owners are being asked for, and an answer that the socket has
+    /// not taken yet; but nothing is held for it, which may as well be gone.
+    fn peer_ended(&mut self, now: Now, slot: u32) {
+        let conn = &mut self.conns[slot];
+        (conn.read_closed, conn.keep_alive) = (true, false);
+        match conn.phase {
+            Phase::Poll if conn.asked > 0 => conn.since = now.tick(),
+            Phase::Call if conn.asked > 0 => {}
+            Phase::Lingering if conn.queued_bytes() > 0 => {}
+            Phase::Kept if conn.queued_bytes() > 0 => self.linger(now, slot, Disconnect::Answered),
+            _ => self.stream_ended(slot),
         }
     }
 

@@ -43,10 +43,7 @@ impl<S: Socket> Shard<S> {
         match self.conns.change_queue(slot, |out, socket| out.flush(socket)) {
             Ok(written) => {
                 self.counters.bytes_sent += written;
-                if written > 0 && self.conns[slot].phase == Phase::Lingering {
-                    // It takes its last answer slowly, and yet takes it.
-                    self.conns[slot].since = now.tick();
-                }
+                self.note_last_answer(now, slot, written);
                 self.note_queue(now, slot);
                 self.list_replay(slot);
                 self.list_catch_up(slot);
@@ -54,6 +51,18 @@ impl<S: Socket> Shard<S> {
             Err(_) => return self.stream_ended(slot),
         }
         self.rest(slot);
+    }
+
+    /// A client takes its last answer slowly, and yet takes it. Where it has ended its side already, no edge of the poll will tell
+    /// that again.
+    fn note_last_answer(&mut self, now: Now, slot: u32, written: u64) {
+        let conn = &mut self.conns[slot];
+        if written > 0 && conn.phase == Phase::Lingering {
+            conn.since = now.tick();
+            if conn.read_closed && conn.queued_bytes() == 0 {
+                self.list_again(slot);
+            }
+        }
     }
 
     pub(super) fn send_replies(&mut self, now: Now, slot: u32) {

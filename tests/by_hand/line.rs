@@ -16,6 +16,8 @@ pub(crate) struct Peer {
     pub(crate) room: usize,
     /// It ended its side.
     pub(crate) ended: bool,
+    /// It is gone without a goodbye.
+    pub(crate) broken: bool,
     /// Calls in which it took something.
     pub(crate) writes: usize,
     /// The node ended its side.
@@ -39,7 +41,8 @@ impl Line {
     /// A client with all the room that there is, which sends this.
     pub(crate) fn sending(bytes: impl AsRef<[u8]>) -> Self {
         let (sends, got) = (VecDeque::from(bytes.as_ref().to_vec()), Vec::new());
-        let peer = Peer { sends, got, room: usize::MAX, ended: false, writes: 0, finished: false };
+        let peer =
+            Peer { sends, got, room: usize::MAX, ended: false, broken: false, writes: 0, finished: false };
         Self(Rc::new(RefCell::new(peer)))
     }
 
@@ -53,7 +56,10 @@ impl Line {
 
 impl Socket for Line {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let Peer { sends, ended, .. } = &mut *self.0.borrow_mut();
+        let Peer { sends, ended, broken, .. } = &mut *self.0.borrow_mut();
+        if *broken {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
         let count = into.len().min(sends.len());
         into.iter_mut().zip(sends.drain(..count)).for_each(|(slot, byte)| *slot = byte);
         if count == 0 && !*ended { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }

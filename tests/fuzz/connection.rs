@@ -180,10 +180,12 @@ pub(crate) fn connection(bytes: &[u8]) -> Vec<u16> {
         let queued = node.shards[0].queued_bytes();
         assert!(queued < QUEUE_BYTES_MAX, "{queued} bytes wait");
     }
-    node.settle();
     line.0.borrow_mut().room = usize::MAX;
+    if rng.one_in(2) {
+        node.settle();
+    }
     ready(&mut node, token, false);
-    node.settle();
+    something_happens(&mut rng, &mut node);
     line.0.borrow_mut().ended = true;
     ready(&mut node, token, true);
     node.settle();

@@ -260,6 +260,28 @@ fn a_long_past_comes_in_answers_of_256_kib_at_most_and_the_cursors_lead_through_
 }
 
 #[test]
+fn who_ends_its_side_behind_its_request_still_gets_the_whole_answer() {
+    let node = Node::start(&["--send-buffer", "8KiB"]);
+    let pad = "x".repeat(3_000);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let pairs = names.map(|name| {
+        let head = node.publish_all(name, (1..=20).map(|number| json!([number, pad])));
+        format!("channel={name}&since={}-0", epoch(&head))
+    });
+    let mut poller = Poller::from(node.narrow_wire());
+    poller.begin(&pairs.join("&"));
+    poller.wire.end();
+    poller.wire.await_bytes();
+    // Long enough for the node to have seen the end.
+    node.publish("a", &21.into());
+    let (messages, _) = poller.answer();
+    assert!(messages.len() > 50, "{}", messages.len());
+    poller.wire.ended();
+    node.await_metric("roost_connections", 0);
+    node.end();
+}
+
+#[test]
 fn a_message_larger_than_a_batch_comes_alone() {
     let options = ["--max-message", "1MiB", "--queue-hard", "4MiB", "--shards", "2"];
     let node = Node::with_config("[channels.a]\nclients_may_publish = true\n", &options);

@@ -133,7 +133,7 @@ fn what_owners_answer_to_clients_that_are_gone_is_for_nobody_also_where_the_slot
             let first = world.connect_late(gone.as_bytes());
             let asked = world.turn(0);
             assert!(!asked.is_empty());
-            first.line.0.borrow_mut().ended = true;
+            first.line.0.borrow_mut().broken = true;
             world.shards[0].ready(world.now, first.token, ENDED);
             let got = first.line.0.borrow().got.len();
             let left = world.turn(0);
@@ -151,6 +151,44 @@ fn what_owners_answer_to_clients_that_are_gone_is_for_nobody_also_where_the_slot
             assert_eq!((counters.connections, counters.subscriptions, counters.channels), (0, 0, 0));
             assert_eq!((counters.transports, counters.panics), ([0; 3], 0));
         }
+    }
+}
+
+#[test]
+fn who_ends_its_side_behind_its_request_is_answered_also_where_an_owner_is_asked() {
+    let mut world = World::new(2);
+    for owner in [0, 1] {
+        let room = world.channel("room:", owner);
+        let head = world.publish(&room, None, 1);
+        let publish = json!({ "type": "publish", "channel": room, "data": 1 }).to_string();
+        for request in [
+            get(&format!("/poll?channel={room}")),
+            get(&format!("/poll?channel={room}&since={head}&wait=0")),
+            post(publish.len()) + &publish,
+        ] {
+            // The end comes with the request, or a moment later.
+            for at_once in [true, false] {
+                let client = world.connect_late("");
+                client.line.0.borrow_mut().sends.extend(request.bytes());
+                if !at_once {
+                    world.shards[0].ready(world.now, client.token, READY);
+                }
+                world.hang_up(&client);
+                let answers = client.answers();
+                assert_eq!((answers.len(), answers[0].status), (1, 200), "{request}");
+                let counters = world.counters();
+                assert_eq!(
+                    (counters.connections, counters.subscriptions, counters.transports),
+                    (0, 0, [0; 3])
+                );
+            }
+        }
+        // Nothing is held for somebody who may as well be gone.
+        let here = world.publish(&room, None, 1);
+        let client = world.connect(get(&format!("/poll?channel={room}&since={here}&wait=55")));
+        world.hang_up(&client);
+        assert!(client.answers().is_empty());
+        assert_eq!((world.counters().connections, world.counters().subscriptions), (0, 0));
     }
 }
 

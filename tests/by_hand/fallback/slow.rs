@@ -163,6 +163,22 @@ fn an_answer_that_is_read_slowly_comes_whole_whether_or_not_the_connection_is_ke
 }
 
 #[test]
+fn who_ends_its_side_behind_its_request_still_gets_the_whole_answer() {
+    for version in ["1.1", "1.0"] {
+        let mut world = World::new(1);
+        let (_, target) = with_a_long_past(&mut world);
+        let client = world.connect_late("");
+        client.take(0);
+        world.say(&client, format!("GET {target} HTTP/{version}\r\nHost: node\r\n\r\n"));
+        world.hang_up(&client);
+        assert!((10..20).contains(&read_slowly(&mut world, &client, 20_000)));
+        assert_eq!((world.shards[0].len(), world.shards[0].queued_bytes()), (0, 0));
+        assert!(client.is_finished());
+        assert_eq!(world.counters().disconnects[Disconnect::Answered.index()], 1);
+    }
+}
+
+#[test]
 fn an_answer_that_nobody_reads_does_not_stay_for_ever() {
     for version in ["1.1", "1.0"] {
         let mut world = World::new(1);
