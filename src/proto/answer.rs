@@ -16,12 +16,14 @@ pub struct Refusal {
     pub header: Option<(&'static str, Cow<'static, str>)>,
     /// The line of a body with many, counted from 1.
     pub line: Option<usize>,
+    /// The body is only announced: a `HEAD` request gets none (RFC 9110 §9.3.2).
+    pub head_only: bool,
 }
 
 impl Refusal {
     /// A refusal without a header of its own.
     pub fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), header: None, line: None }
+        Self { status, code, message: message.into(), header: None, line: None, head_only: false }
     }
 
     /// 400 `bad_request`.
@@ -137,7 +139,9 @@ pub fn put_refusal_with(out: &mut Vec<u8>, refusal: &Refusal, headers: &[(&str, 
         put_field(out, "Connection", "close");
     }
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(body.as_bytes());
+    if !refusal.head_only {
+        out.extend_from_slice(body.as_bytes());
+    }
 }
 
 /// Appends `100 Continue`: the peer waits for it before it sends a body (RFC 9110 §10.1.1).
@@ -276,6 +280,14 @@ mod tests {
              Cache-Control: no-store\r\nAllow: GET\r\nConnection: close\r\n\r\n\
              {\"error\":{\"code\":\"method_not_allowed\",\"message\":\"use GET\"}}"
         );
+    }
+
+    #[test]
+    fn a_refused_head_request_gets_no_body() {
+        let refusal = Refusal::new(405, "method_not_allowed", "use GET").with_header("Allow", "GET");
+        let whole = text(|out| put_refusal(out, &refusal));
+        let head = text(|out| put_refusal(out, &Refusal { head_only: true, ..refusal.clone() }));
+        assert_eq!(whole, head + &refusal.to_json());
     }
 
     #[test]

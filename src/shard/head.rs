@@ -50,7 +50,11 @@ impl<S: Socket> Shard<S> {
             Ok(length) => length?,
             Err(refusal) => return self.refuse_head(now, slot, &refusal, bytes.len()),
         };
-        match Head::parse(&bytes[..length]).and_then(|head| self.answer_head(now, slot, &head)) {
+        let answered = Head::parse(&bytes[..length]).and_then(|head| {
+            let head_only = head.method == "HEAD";
+            self.answer_head(now, slot, &head).map_err(|refusal| Refusal { head_only, ..refusal })
+        });
+        match answered {
             Ok(()) => Some(length),
             Err(refusal) => self.refuse_head(now, slot, &refusal, length),
         }

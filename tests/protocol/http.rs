@@ -224,8 +224,8 @@ fn whatever_could_be_two_requests_to_another_reader_is_one_refusal() {
 fn a_method_that_a_path_does_not_have_is_405_and_says_which_it_has() {
     let node = Node::start(&[]);
     for (path, allowed, methods) in [
-        ("/poll?channel=a", "GET, POST, OPTIONS", &["HEAD", "PUT", "DELETE", "PATCH", "TRACE", "get"][..]),
-        ("/events?channel=a", "GET, OPTIONS", &["HEAD", "POST", "PUT", "DELETE"]),
+        ("/poll?channel=a", "GET, POST, OPTIONS", &["PUT", "DELETE", "PATCH", "TRACE", "get"][..]),
+        ("/events?channel=a", "GET, OPTIONS", &["POST", "PUT", "DELETE"]),
         ("/roost.js", "GET, HEAD", &["POST", "OPTIONS"]),
     ] {
         for method in methods {
@@ -235,9 +235,26 @@ fn a_method_that_a_path_does_not_have_is_405_and_says_which_it_has() {
             wire.ended();
         }
     }
-    refused(&node, "GET /nothing HTTP/1.1", &[], b"", 404, "not_found");
-    refused(&node, "GET /poll/ HTTP/1.1", &[], b"", 404, "not_found");
-    refused(&node, "GET /echo HTTP/1.1", &[], b"", 404, "not_found");
+    for path in ["/nothing", "/poll/", "/echo", "/POLL"] {
+        refused(&node, &format!("GET {path} HTTP/1.1"), &[], b"", 404, "not_found");
+    }
+    node.end();
+}
+
+#[test]
+fn a_head_request_is_answered_without_a_body() {
+    let node = Node::start(&[]);
+    for (path, status) in
+        [("/poll?channel=a", 405), ("/events?channel=a", 405), ("/live", 405), ("/nothing", 404)]
+    {
+        let mut wire = node.wire();
+        wire.send(&head(&format!("HEAD {path} HTTP/1.1"), &[HOST]));
+        let got = String::from_utf8(wire.until_end()).unwrap();
+        let (fields, body) = got.split_once("\r\n\r\n").unwrap();
+        assert!(fields.starts_with(&format!("HTTP/1.1 {status} ")), "{got}");
+        assert!(fields.contains("\r\nContent-Length: ") && body.is_empty(), "{got}");
+        assert_eq!(fields.contains("\r\nAllow: "), status == 405, "{got}");
+    }
     node.end();
 }
 
