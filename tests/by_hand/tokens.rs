@@ -244,3 +244,21 @@ fn fallbacks_show_their_token_with_each_request() {
         "the stream alone"
     );
 }
+
+#[test]
+fn a_token_is_not_lent_to_the_next_request_on_its_connection() {
+    let mut node = node();
+    let bearer = format!("Authorization: Bearer {}\r\n", pass("ann", HOUR_S));
+    for owner in 0..3 {
+        let room = node.room(owner);
+        let poll = |bearer: &str| format!("GET /poll?channel={room} HTTP/1.1\r\nHost: node\r\n{bearer}\r\n");
+        let requests = poll(&bearer) + &poll(&bearer) + &poll("");
+        let client = node.call(0, Line::sending(&requests));
+        node.settle();
+        let got = String::from_utf8(client.line.0.borrow().got.clone()).unwrap();
+        let statuses: Vec<&str> =
+            got.match_indices("HTTP/1.1 ").map(|(at, _)| &got[at + 9..at + 12]).collect();
+        assert_eq!(statuses, ["200", "200", "401"]);
+    }
+    assert_eq!(node.shards.iter().map(|shard| shard.counters().signed_in).sum::<u64>(), 0);
+}
