@@ -74,7 +74,7 @@ pub(crate) struct Book {
 pub(crate) struct Message<'a> {
     #[serde(rename = "type")]
     pub(crate) kind: &'a str,
-    channel: Option<&'a str>,
+    pub(crate) channel: Option<&'a str>,
     #[serde(borrow)]
     pub(crate) data: Option<&'a RawValue>,
     pub(crate) timestamp: Option<u64>,
@@ -92,6 +92,19 @@ pub(crate) struct Message<'a> {
     pub(crate) session: Option<&'a str>,
     pub(crate) ping_ms: Option<u64>,
     pub(crate) node: Option<&'a str>,
+}
+
+/// A channel of a stream of events that opens.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    pub(crate) channel: Channel,
+    pub(crate) at: Cursor,
+    /// The client has named this place itself.
+    pub(crate) back: bool,
+    /// It is the only channel: the node did not have to wait for others.
+    pub(crate) alone: bool,
+    /// What was known of it when it was asked for.
+    pub(crate) floor: &'a Heads,
 }
 
 /// What a message means beyond the book.
@@ -114,6 +127,19 @@ impl Book {
             wanted: BTreeSet::new(),
             customs,
         }
+    }
+
+    /// A stream of events has opened.
+    pub(crate) fn opened(&mut self, opening: &Opening<'_>, truth: &Truth) {
+        let Opening { channel, at, back, alone, floor } = *opening;
+        if back {
+            self.places.come_back(channel, at);
+        } else {
+            self.places.join(channel, at, alone);
+        }
+        let known = floor.iter().any(|(epoch, offset)| *epoch == at.epoch && *offset >= at.offset);
+        let doubtful = !alone || !self.places.is_level(channel, known, truth);
+        self.presence.insert(channel, Presence { announced: None, doubtful });
     }
 
     pub(crate) fn ask(&mut self, id: Option<String>, channel: Option<Channel>, kind: Kind, truth: &Truth) {
@@ -150,6 +176,10 @@ impl Book {
     /// What it was last answered when it asked how many follow a channel.
     pub(crate) fn count(&self, channel: Channel) -> Option<u64> {
         self.counts.get(&channel).copied()
+    }
+
+    pub(crate) fn count_owed(&self) -> usize {
+        self.requests.len()
     }
 
     /// What is still owed, for a complaint.

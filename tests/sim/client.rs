@@ -1,9 +1,11 @@
-//! A client: it asks, listens, and complains about everything that it was not promised. Whatever goes wrong for it must
-//! have a reason that it knows of.
+//! A client: it reads, and complains about everything that it was not promised. Whatever goes wrong for it must have a reason
+//! that it knows of. What it says and hears depends on its way to the node: `websocket.rs`, `stream.rs`, `poll.rs`.
 
 use crate::book::Book;
 use crate::inbox::Inbox;
-use crate::socket::SharedPipe;
+use crate::poll::Poll;
+use crate::socket::{Pipe, SharedPipe};
+use crate::stream::Stream;
 use crate::trace::{Trace, say};
 use crate::truth::{Channel, Truth};
 use fastrand::Rng;
@@ -13,25 +15,48 @@ use roost::limits::{BATCH_BYTES_MAX, Limits};
 use roost::shard::conn_table::Token;
 use std::collections::{HashMap, VecDeque};
 
+/// How a client is connected.
+#[derive(Debug)]
+pub(crate) enum Way {
+    WebSocket,
+    Stream(Stream),
+    Poll(Poll),
+}
+
+/// The names of the ways.
+pub(crate) const WEBSOCKET: &str = "websocket";
+pub(crate) const STREAM: &str = "stream";
+pub(crate) const POLL: &str = "poll";
+
+impl Way {
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::WebSocket => WEBSOCKET,
+            Self::Stream(_) => STREAM,
+            Self::Poll(_) => POLL,
+        }
+    }
+}
+
 /// How far a client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It has not got an answer to its upgrade.
+    /// It has not got an answer.
     Greeting,
-    /// It speaks the native dialect.
+    /// It speaks the native dialect, hears events, or asks one thing after another.
     Open,
     /// It gets its own messages back.
     Echo,
     /// It got a close frame; nothing may follow but the end.
     Closed(Option<u16>),
-    /// It got an answer with another status than 101.
-    Refused(u16),
+    /// It got an answer with this status behind which only the end may follow.
+    Answered(u16),
     /// The stream ended.
     Over,
 }
 
 impl Stage {
-    /// Whether frames are exchanged.
+    /// Whether something may be said.
     pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Open | Self::Echo)
     }
@@ -44,8 +69,8 @@ pub(crate) struct Manners {
     pub(crate) mute: bool,
     /// It neither answers a close frame nor ends its side.
     pub(crate) rude: bool,
-    /// It sends less than a whole request head.
-    pub(crate) half_a_head: bool,
+    /// It sends less than a whole request.
+    pub(crate) half_a_request: bool,
     /// Its request is refused with a status of 4xx.
     pub(crate) bad_head: bool,
     /// It sent a close frame with this code.
@@ -56,6 +81,15 @@ pub(crate) struct Manners {
     pub(crate) wild: bool,
     /// It ended its side, or both, or its machine went away.
     pub(crate) left: bool,
+}
+
+/// What is left of a client when its connection is gone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory {
+    /// The last place seen in each channel.
+    pub(crate) places: HashMap<Channel, Cursor>,
+    /// The way on which it saw them.
+    pub(crate) way: &'static str,
 }
 
 /// A client that stalled reads again: of what was published before, it must not get more than may be queued.
@@ -74,6 +108,10 @@ pub(crate) struct Scene<'a> {
     /// The time over which a drain tells clients to come back, if there is a drain.
     pub(crate) drain_over_ms: Option<u64>,
     pub(crate) tight_rate: bool,
+    /// Little may be queued to all.
+    pub(crate) tight_total: bool,
+    /// The faults have stopped.
+    pub(crate) calm: bool,
 }
 
 #[derive(Debug)]
@@ -82,14 +120,15 @@ pub(crate) struct Client {
     pub(crate) shard: usize,
     pub(crate) token: Token,
     pub(crate) pipe: SharedPipe,
+    pub(crate) way: Way,
     pub(crate) stage: Stage,
     pub(crate) manners: Manners,
     pub(crate) book: Book,
     pub(crate) stalled: bool,
     /// It last said that nobody looks at it.
     pub(crate) hidden: bool,
-    /// The last place seen in each channel, for its next connection.
-    pub(crate) memory: HashMap<Channel, Cursor>,
+    /// For its next connection.
+    pub(crate) memory: Memory,
     /// Pings got from the node since somebody last looked.
     pub(crate) pinged: usize,
     /// The subprotocol was offered, so that a `welcome` must come first.
@@ -123,12 +162,13 @@ impl Client {
             shard,
             token,
             pipe,
+            way: Way::WebSocket,
             stage: Stage::Greeting,
             manners: Manners::default(),
             book,
             stalled: false,
             hidden: false,
-            memory: HashMap::new(),
+            memory: Memory::default(),
             pinged: 0,
             welcome_due: false,
             ids: 0,
@@ -143,10 +183,35 @@ impl Client {
         }
     }
 
-    /// Whether it may still send frames.
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(self.way, Way::WebSocket)
+    }
+
+    /// Whether the node serves it, as far as it knows.
+    pub(crate) fn is_open(&self) -> bool {
+        let begun =
+            self.stage.is_open() || (self.stage == Stage::Greeting && matches!(self.way, Way::Poll(_)));
+        begun && !self.pipe.borrow().server_gone
+    }
+
+    /// Whether it has done nothing that ends it: it may say more, and everything is owed to it.
     pub(crate) fn can_speak(&self) -> bool {
-        let Manners { said_close, broke, wild, left, .. } = self.manners;
-        self.stage.is_open() && said_close.is_none() && broke.is_none() && !wild && !left
+        let Manners { said_close, broke, wild, left, half_a_request, .. } = self.manners;
+        let begun = match &self.way {
+            Way::WebSocket | Way::Stream(_) => self.stage.is_open(),
+            Way::Poll(poll) => {
+                matches!(self.stage, Stage::Greeting | Stage::Open) && !half_a_request && !poll.is_ending()
+            }
+        };
+        begun && said_close.is_none() && broke.is_none() && !wild && !left
+    }
+
+    /// Where it is in a channel that it follows.
+    pub(crate) fn place(&self, channel: Channel) -> Option<Cursor> {
+        match &self.way {
+            Way::WebSocket | Way::Stream(_) => self.book.places.at(channel),
+            Way::Poll(poll) => poll.place(channel),
+        }
     }
 
     /// Ends its side of the stream.
@@ -162,11 +227,21 @@ impl Client {
         self.pipe.borrow_mut().reset();
     }
 
+    /// Takes everything from now on.
+    pub(crate) fn read_on(&mut self, now: Now) {
+        self.stalled = false;
+        if let Way::Stream(stream) = &mut self.way {
+            stream.takes_all_from(now.mono_ms);
+        }
+    }
+
     /// Reads again.
     pub(crate) fn thaw(&mut self, scene: &Scene<'_>) {
-        self.stalled = false;
+        self.read_on(scene.now);
         let held = self.pipe.borrow().down.len() + self.inbox.len();
-        let bytes_left = held + scene.limits.queue_hard_bytes + BATCH_BYTES_MAX;
+        // An event is larger than a frame: by its kind, and by all places of a stream.
+        let dressed = if self.is_websocket() { 1 } else { 2 };
+        let bytes_left = held + dressed * (scene.limits.queue_hard_bytes + BATCH_BYTES_MAX);
         self.thaw = Some(Thaw { wall_ms: scene.now.wall_ms, bytes_left });
     }
 
@@ -178,37 +253,37 @@ impl Client {
         let bytes = self.pipe.borrow_mut().take(most);
         scene.trace.bytes(&bytes);
         self.inbox.push(&bytes);
-        if self.stage == Stage::Greeting {
-            self.greeted(scene);
+        match self.way {
+            Way::WebSocket => self.hear_frames(scene),
+            Way::Stream(_) => self.hear_events(scene),
+            Way::Poll(_) => self.hear_answers(scene),
         }
-        while self.stage.is_open() {
-            let Some((frame, length)) = self.inbox.frame() else { break };
-            self.hear(frame, length, scene);
-        }
-        if let Stage::Closed(_) = self.stage {
-            assert_eq!(self.inbox.len(), 0, "something comes behind a close frame: {:?}", self.inbox.frame());
+        if matches!(self.stage, Stage::Closed(_) | Stage::Answered(_)) {
+            let rest = String::from_utf8_lossy(self.inbox.rest());
+            assert!(rest.is_empty(), "client {}: behind the last word comes {rest}", self.serial);
         }
         let over = self.pipe.borrow().is_over();
         if over {
-            self.ended();
+            self.ended(scene);
         }
-        over || !bytes.is_empty()
+        let asked = scene.calm && matches!(self.way, Way::Poll(_)) && self.poll_on(scene);
+        over || asked || !bytes.is_empty()
     }
 
     /// After everything has settled nothing is half done.
     pub(crate) fn check_settled(&self, tight_rate: bool) {
         let who = self.serial;
-        let ending = matches!(self.stage, Stage::Closed(_) | Stage::Refused(_));
+        let ending = matches!(self.stage, Stage::Closed(_) | Stage::Answered(_));
         assert!(!ending || self.stalled, "client {who}: no end comes behind the last word");
         if !self.can_speak() || self.stalled {
             return;
         }
-        assert_eq!(self.inbox.len(), 0, "client {who}: half a frame");
-        assert_eq!(self.book.owed(), None, "client {who} is owed answers");
-        assert_eq!(self.book.places.owes_gap(), None, "client {who} is owed a gap");
-        assert!(tight_rate || self.pings.is_empty(), "client {who}: the latest ping was not answered");
-        assert!(self.echoes.is_empty(), "client {who}: an echo is missing");
-        assert!(!self.welcome_due, "client {who}: no welcome");
+        assert_eq!(self.inbox.len(), 0, "client {who}: half a frame, event or answer");
+        match &self.way {
+            Way::WebSocket => self.check_websocket(tight_rate),
+            Way::Stream(stream) => stream.check_settled(who),
+            Way::Poll(poll) => poll.check_settled(who),
+        }
     }
 
     /// Counts what was published before it read again.
@@ -228,24 +303,37 @@ impl Client {
         }
     }
 
-    fn ended(&mut self) {
+    fn ended(&mut self, scene: &Scene<'_>) {
         say(|| format!("client {} is at the end of its stream", self.serial));
-        let Manners { said_close, broke, wild, left, .. } = self.manners;
-        let own_doing = said_close.is_some() || broke.is_some() || wild || left;
-        let mut pipe = self.pipe.borrow_mut();
-        let excused = match self.stage {
-            Stage::Greeting | Stage::Open | Stage::Echo => own_doing || pipe.ever_blocked || pipe.lost,
-            Stage::Closed(_) | Stage::Refused(_) | Stage::Over => true,
-        };
+        let excused = self.stage == Stage::Over || self.excuses_end(&self.pipe.borrow(), scene);
         assert!(excused, "client {}: the stream ended without a word", self.serial);
-        // Whoever ends its side first may still listen.
-        let listens = self.stage == Stage::Open && !wild && broke.is_none() && pipe.took_all();
-        let owed = listens && self.book.owes_pong();
-        assert!(!owed, "client {}: what was asked before the end was not answered", self.serial);
+        match &self.way {
+            Way::WebSocket => self.check_answered(),
+            Way::Poll(poll) if !self.manners.wild => {
+                poll.check_answered(self.serial, &self.pipe.borrow(), scene);
+            }
+            Way::Stream(_) | Way::Poll(_) => {}
+        }
         self.stage = Stage::Over;
         if !self.manners.rude {
-            pipe.close();
+            self.pipe.borrow_mut().close();
         }
+    }
+
+    /// Whether it knows why the stream ended.
+    fn excuses_end(&self, pipe: &Pipe, scene: &Scene<'_>) -> bool {
+        let Manners { said_close, broke, wild, left, .. } = self.manners;
+        if matches!(self.stage, Stage::Closed(_) | Stage::Answered(_)) {
+            return true;
+        }
+        let own_doing = said_close.is_some() || broke.is_some() || wild || left;
+        own_doing
+            || pipe.lost
+            || match &self.way {
+                Way::WebSocket => pipe.ever_blocked,
+                Way::Stream(stream) => pipe.ever_blocked || stream.was_dismissed(),
+                Way::Poll(poll) => poll.excuses_end(pipe, scene),
+            }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The end of a world: everyone who was ever told how many follow a channel knows it.
 
 use crate::book::Kind;
-use crate::client::{Client, Stage};
+use crate::client::{Client, Stage, Way};
 use crate::finish::follows;
 use crate::truth::Channel;
 use crate::world::World;
@@ -25,7 +25,8 @@ impl World {
         }
         self.everyone_asks();
         for channel in counted(self) {
-            let able = |client: &Client| follows(client, channel) && client.can_speak();
+            let able =
+                |client: &Client| follows(client, channel) && client.can_speak() && client.is_websocket();
             let Some(at) = self.clients.iter().position(able) else { continue };
             let (clients, scene) = self.scene();
             clients[at].ask(Kind::Unsubscribe, Some(channel), scene.truth);
@@ -36,15 +37,21 @@ impl World {
         self.check_settled();
     }
 
-    /// Waits until nobody has come or gone for as long as a change may wait for its announcement.
+    /// Waits until nobody has come or gone for as long as a change may wait for its announcement. Whoever polls comes and goes
+    /// with every answer.
     fn nothing_changes(&mut self) {
         loop {
-            let before = self.followers();
+            let before = (self.followers(), self.polls_answered());
             self.wait(PRESENCE_DEBOUNCE_MS + 2 * TICK_MS);
-            if self.followers() == before {
+            if (self.followers(), self.polls_answered()) == before {
                 return;
             }
         }
+    }
+
+    fn polls_answered(&self) -> u64 {
+        let answered = |client: &Client| if let Way::Poll(poll) = &client.way { poll.answered } else { 0 };
+        self.clients.iter().map(answered).sum()
     }
 
     /// How many follow each channel. Nobody comes any more.
@@ -59,7 +66,7 @@ impl World {
     fn check_presence(&self, channel: Channel, told: bool) {
         let count = self.followers()[channel];
         let name = &self.truth.names[channel];
-        let listens = |client: &&Client| follows(client, channel) && !client.stalled && !client.hidden;
+        let listens = |client: &&Client| hears(client) && follows(client, channel);
         for client in self.clients.iter().filter(listens) {
             let announced = client.book.announced(channel);
             let excused = announced.is_none() || client.book.may_have_missed(channel, &self.truth);
@@ -70,8 +77,11 @@ impl World {
 
     /// Every channel's count is what everyone is answered.
     fn everyone_asks(&mut self) {
+        self.what_is_due_happens();
         let (clients, scene) = self.scene();
-        let able = |client: &Client| client.can_speak() && client.stage == Stage::Open && !client.stalled;
+        let able = |client: &Client| {
+            client.can_speak() && client.stage == Stage::Open && !client.stalled && client.is_websocket()
+        };
         for client in clients.iter_mut().filter(|client| able(client)) {
             for channel in 0..scene.truth.names.len() {
                 client.ask(Kind::Presence, Some(channel), scene.truth);
@@ -87,4 +97,9 @@ impl World {
             }
         }
     }
+}
+
+/// Whether it is told how many follow a channel. Nobody is that polls.
+fn hears(client: &Client) -> bool {
+    !client.stalled && !client.hidden && !matches!(client.way, Way::Poll(_))
 }

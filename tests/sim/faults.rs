@@ -89,7 +89,7 @@ impl Faults {
             stale: Odds::draw(rng, 10),
             late_mail: Odds::draw(rng, 2),
             idle_wake: Odds::draw(rng, 2),
-            congested: Odds::draw(rng, 4),
+            congested: Odds::draw(rng, 2),
             stall: Odds::draw(rng, 4),
             reset: Odds::draw(rng, 10),
             garbage: Odds::draw(rng, 8),

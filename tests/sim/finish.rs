@@ -1,6 +1,6 @@
 //! The end of a world: the faults stop, and everything that was promised must be kept.
 
-use crate::client::{Client, Stage};
+use crate::client::{Client, POLL, STREAM, Stage, WEBSOCKET, Way};
 use crate::trace::{count, say};
 use crate::truth::{Channel, floor};
 use crate::world::World;
@@ -8,7 +8,7 @@ use roost::clock::TICK_MS;
 use roost::config::policy::Slow;
 use roost::dialect::cursor::Cursor;
 use roost::disconnect::{Bound, Disconnect};
-use roost::limits::{HIDDEN_REST_MS, PUBLISH_ID_KEEP_MS};
+use roost::limits::{HIDDEN_REST_MS, POLL_WAIT_S_MAX, PUBLISH_ID_KEEP_MS};
 use roost::shard::mail::{Answer, Question};
 use std::collections::BTreeSet;
 
@@ -41,6 +41,7 @@ impl World {
             if client.stalled {
                 client.thaw(&scene);
             }
+            client.read_on(scene.now);
         }
     }
 
@@ -51,10 +52,7 @@ impl World {
             // These wait for their second, and for nothing else.
             self.wait(HIDDEN_REST_MS + TICK_MS);
         }
-        // A turn moves the clock hand to where it should be by now. What falls due by that must happen first.
-        self.ask(&Question::Counters);
-        self.settle();
-        self.answers.clear();
+        self.what_is_due_happens();
         let tight_rate = self.has_tight_rate();
         self.clients.iter().for_each(|client| client.check_settled(tight_rate));
         for channel in 0..self.truth.names.len() {
@@ -63,6 +61,13 @@ impl World {
         self.check_gauges();
         self.check_within_budget();
         self.check_calls();
+    }
+
+    /// A turn moves the clock hand to where it should be by now, and what falls due by that must happen before a look is taken.
+    pub(crate) fn what_is_due_happens(&mut self) {
+        self.ask(&Question::Counters);
+        self.settle();
+        self.answers.clear();
     }
 
     /// Everyone that somebody looks at has what anybody knows of, before anything else wakes a shard.
@@ -84,8 +89,7 @@ impl World {
     /// A node that drains has told everyone, and takes nobody.
     fn check_drain(&mut self) {
         if self.drain_over_ms.is_some() {
-            let kept =
-                self.clients.iter().find(|client| client.stage.is_open() || client.stage == Stage::Greeting);
+            let kept = self.clients.iter().find(|client| client.is_open() || client.stage == Stage::Greeting);
             assert!(kept.is_none(), "a draining node kept {kept:?}");
             for shard in 0..self.node.len() {
                 let clients = self.clients.len();
@@ -132,6 +136,11 @@ impl World {
             let here = || self.clients.iter().filter(|client| client.shard == id);
             let connected = here().filter(|client| !client.pipe.borrow().server_gone).count();
             assert_eq!(counters.connections, connected as u64, "connections of shard {id}");
+            if here().all(|client| !client.manners.wild) {
+                let ways = [WEBSOCKET, STREAM, POLL].map(|way| here().filter(|client| is_of(client, way)));
+                let ways = ways.map(|clients| clients.count() as u64);
+                assert_eq!(counters.transports, ways, "clients of shard {id} by their way");
+            }
             let channels = 0..self.truth.names.len();
             let followed: Vec<Channel> = here()
                 .flat_map(|client| channels.clone().filter(move |&channel| follows(client, channel)))
@@ -146,7 +155,7 @@ impl World {
             assert_eq!(counters.panics, 0, "a panic was caught");
             assert_eq!(counters.accepted, self.accepted[id]);
             let ended: u64 = counters.disconnects.iter().sum();
-            let open = here().filter(|client| is_open(client)).count() as u64;
+            let open = here().filter(|client| client.is_open()).count() as u64;
             assert!(ended <= counters.accepted - open, "shard {id} counts an end twice");
         }
     }
@@ -178,23 +187,19 @@ impl World {
     /// All timeouts pass: who answers stays, everybody else is gone, each for its own reason.
     fn time_is_up(&mut self) {
         let limits = self.limits.clone();
-        let round_ms = self.round_ms();
-        self.give_signs_of_life();
-        self.a_slow_reader_catches_up();
-        self.give_signs_of_life();
-        self.a_slow_reader_is_kept(Slow::Drop);
-        self.give_signs_of_life();
-        self.a_slow_reader_is_kept(Slow::Latest);
-        self.give_signs_of_life();
-        let slow = self.make_slow_consumer(Slow::Disconnect, limits.queue_soft_bytes + 1_000);
+        let (round_ms, soft_bytes) = (self.round_ms(), limits.queue_soft_bytes + 1_000);
+        self.slow_readers_are_kept();
+        let slow = [WEBSOCKET, STREAM].map(|way| self.make_slow_consumer(way, Slow::Disconnect, soft_bytes));
         self.clients.iter_mut().for_each(|client| client.pinged = 0);
         let polite = |client: &&Client| client.can_speak() && !client.stalled && !client.manners.mute;
         let polite: Vec<u64> = self.clients.iter().filter(polite).map(|client| client.serial).collect();
         self.wait(limits.queue_soft_for_ms + limits.close_timeout_ms + 3 * round_ms + SLACK_MS);
-        if let Some(serial) = slow {
+        for serial in slow.into_iter().flatten() {
             self.check_slow_consumer(serial);
         }
-        let all_ms = limits.idle_timeout_ms + limits.handshake_timeout_ms + limits.close_timeout_ms;
+        // What comes behind a poll that is held has its own time.
+        let silent_ms = limits.idle_timeout_ms.max(POLL_WAIT_S_MAX * 1_000);
+        let all_ms = silent_ms + limits.handshake_timeout_ms + limits.close_timeout_ms;
         self.wait(all_ms + 4 * round_ms + SLACK_MS);
         for client in &self.clients {
             let (who, stage, manners) = (client.serial, client.stage, client.manners);
@@ -204,7 +209,8 @@ impl World {
         }
         for who in polite {
             let client = self.clients.iter().find(|client| client.serial == who);
-            let pinged = client.is_some_and(|client| client.stage.is_open() && client.pinged > 0);
+            let pinged = client
+                .is_some_and(|client| client.is_open() && (client.pinged > 0 || !client.is_websocket()));
             assert!(pinged, "client {who} answers all pings and was not pinged, or not kept");
         }
         self.check_settled();
@@ -215,7 +221,7 @@ impl World {
             let way = self.rng.u8(..4);
             let client = &mut self.clients[at];
             match way {
-                0 if client.can_speak() => client.goodbye(Some(1000)),
+                0 if client.can_speak() && client.is_websocket() => client.goodbye(Some(1000)),
                 1 => client.reset(),
                 2 => client.pipe.borrow_mut().close(),
                 _ => client.end(),
@@ -228,6 +234,7 @@ impl World {
             let counters = shard.counters();
             let left = (counters.connections, counters.subscriptions, counters.channels);
             assert_eq!(left, (0, 0, 0), "shard {id}: connections, subscriptions, channels");
+            assert_eq!(counters.transports, [0; 3], "shard {id}: clients by their way");
             let ended: u64 = counters.disconnects.iter().sum();
             assert_eq!(counters.accepted, ended, "shard {id}: every connection ends for one reason");
             let slow = counters.disconnects[Disconnect::SlowConsumer.index()];
@@ -285,6 +292,7 @@ impl World {
             let due_ms = self.node.due_ms().unwrap_or(end_ms).clamp(self.now.mono_ms + 1, end_ms);
             self.pass(due_ms - self.now.mono_ms);
             self.settle();
+            self.check_heartbeats();
         }
     }
 
@@ -296,17 +304,24 @@ impl World {
     }
 }
 
-pub(crate) fn is_open(client: &Client) -> bool {
-    client.stage.is_open() && !client.pipe.borrow().server_gone
+/// Whether the node must count this client among those of a way. It says so with a whole request head.
+fn is_of(client: &Client, way: &str) -> bool {
+    let said = match &client.way {
+        Way::WebSocket | Way::Stream(_) => client.stage.is_open() && client.manners.said_close.is_none(),
+        Way::Poll(poll) => client.is_open() && poll.is_known(),
+    };
+    client.way.label() == way && said && client.is_open()
 }
 
-/// Whether the node must know this client as a subscriber. Noise that is no whole frame changes nothing.
+/// Whether the node must know this client as a subscriber. Noise that is no whole frame changes nothing; nor does what comes
+/// behind a poll that is held.
 pub(crate) fn follows(client: &Client, channel: Channel) -> bool {
-    let speaks = client.can_speak() || client.manners.wild && !client.manners.left;
-    is_open(client) && speaks && client.book.places.contains(channel)
+    let waits = client.manners.wild || matches!(client.way, Way::Poll(_));
+    let speaks = client.can_speak() || waits && !client.manners.left;
+    client.is_open() && speaks && client.place(channel).is_some()
 }
 
 /// Where a client that follows a channel is in it.
 fn place(client: &Client, channel: Channel) -> Cursor {
-    client.book.places.at(channel).expect("it follows the channel")
+    client.place(channel).expect("it follows the channel")
 }

@@ -1,5 +1,6 @@
-//! Bytes from the node to frames, with tungstenite's reader of headers: it is not the node's own.
+//! Bytes from the node to frames, with tungstenite's reader of headers, which is not the node's own; and to answers over HTTP.
 
+use crate::answer::{Answer, Partial};
 use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -19,6 +20,8 @@ pub(crate) enum Frame {
 pub(crate) struct Inbox {
     bytes: Vec<u8>,
     start: usize,
+    /// With fewer bytes no answer is whole.
+    due: usize,
 }
 
 impl Inbox {
@@ -36,12 +39,34 @@ impl Inbox {
         &self.bytes[self.start..]
     }
 
-    /// An HTTP head with its blank line, once it is whole.
-    pub(crate) fn head(&mut self) -> Option<Vec<u8>> {
-        let length = self.rest().windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-        let head = self.rest()[..length].to_vec();
+    /// Takes what is there, uninterpreted.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.rest().to_vec();
+        self.start = self.bytes.len();
+        rest
+    }
+
+    /// The next answer over HTTP, once it is whole.
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
+        if self.len() < self.due {
+            return None;
+        }
+        match Answer::read(self.rest()) {
+            Ok(answer) => {
+                self.skip(answer.length);
+                self.due = 0;
+                Some(answer)
+            }
+            Err(Partial(due)) => {
+                self.due = due;
+                None
+            }
+        }
+    }
+
+    /// What was read of it is understood.
+    pub(crate) fn skip(&mut self, length: usize) {
         self.start += length;
-        Some(head)
     }
 
     /// The next frame and its length on the wire. A server's frames are whole, unmasked messages without extensions.

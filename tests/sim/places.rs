@@ -25,6 +25,8 @@ enum Flow {
     Gap { head: u64, whole: bool },
     /// What was missed, with a gap in it where the node had no more of it when it came to that.
     Past,
+    /// The same, behind a cursor of which nobody has said yet what it is worth.
+    Unjudged,
 }
 
 /// The places of one connection, in the channels that it follows.
@@ -33,6 +35,8 @@ pub(crate) struct Places {
     by_channel: BTreeMap<Channel, Place>,
     /// The client ever said that nobody looks at it.
     pub(crate) was_hidden: bool,
+    /// Data comes line by line, so that every line end in it is a LF.
+    pub(crate) as_lines: bool,
 }
 
 /// A notification that came in its place.
@@ -93,6 +97,30 @@ impl Places {
         place.flow == Flow::Live
     }
 
+    /// It follows a channel from its head. Unless it is live at once, it first asks whether it has missed something meanwhile.
+    pub(crate) fn join(&mut self, channel: Channel, head: Cursor, live: bool) {
+        let flow = if live { Flow::Live } else { Flow::Past };
+        let before = self.by_channel.insert(channel, Place { at: head, flow });
+        assert!(before.is_none(), "named twice");
+    }
+
+    /// It follows a channel from a cursor, and what comes will say what that is worth.
+    pub(crate) fn come_back(&mut self, channel: Channel, since: Cursor) {
+        let before = self.by_channel.insert(channel, Place { at: since, flow: Flow::Unjudged });
+        assert!(before.is_none(), "named twice");
+    }
+
+    /// The owner has answered where the channel is. True when the client has missed nothing until now, if its place is one that
+    /// was `known` when it asked.
+    pub(crate) fn is_level(&mut self, channel: Channel, known: bool, truth: &Truth) -> bool {
+        let place = self.by_channel.get_mut(&channel).expect("it follows the channel");
+        let head = truth.past.as_ref().map(|past| past.head(channel));
+        if known && Some(place.at.offset) == head {
+            place.flow = Flow::Live;
+        }
+        place.flow == Flow::Live
+    }
+
     /// It follows a channel no more.
     pub(crate) fn leave(&mut self, channel: Channel) {
         let place = self.by_channel.remove(&channel).expect("it followed the channel");
@@ -118,13 +146,14 @@ impl Places {
             self.by_channel.get_mut(&channel).unwrap_or_else(|| panic!("it follows no {name}: {text}"));
         assert!(!matches!(place.flow, Flow::Gap { .. }), "the gap comes before what follows it");
         assert_eq!(offset, place.at.offset + 1, "lost, doubled or out of order in {name}");
-        let replayed = place.flow == Flow::Past;
+        let replayed = matches!(place.flow, Flow::Past | Flow::Unjudged);
         if replayed {
             count("replayed");
+            place.flow = Flow::Past;
         }
         let excused = replayed || self.was_hidden || truth.slow[channel] != Slow::Disconnect;
         place.advance(offset, channel, truth);
-        truth.met(channel, place.at, data);
+        truth.met(channel, place.at, data, self.as_lines);
         Taken { at: place.at, wall_ms, excused }
     }
 
@@ -132,6 +161,14 @@ impl Places {
     pub(crate) fn gap(&mut self, message: &Message<'_>, channel: Channel, truth: &mut Truth) -> Cursor {
         let place = self.by_channel.get_mut(&channel).expect("a gap comes to subscribers");
         let (from, to) = message.from.zip(message.to).expect("a gap has two ends");
+        let behind: Cursor = message.cursor.and_then(|text| text.parse().ok()).expect("a cursor");
+        if place.flow == Flow::Unjudged && (behind.epoch != place.at.epoch || to < place.at.offset) {
+            // A cursor of another numbering, or of the future.
+            *place = Place {
+                at: Cursor { offset: 0, ..behind },
+                flow: Flow::Gap { head: behind.offset, whole: true },
+            };
+        }
         assert_eq!(from, place.at.offset + 1, "the gap begins where the client is");
         let cursor = Cursor { epoch: place.at.epoch, offset: to };
         assert_eq!(message.cursor, Some(cursor.to_string().as_str()), "the cursor behind the gap");
@@ -158,6 +195,10 @@ impl Places {
             }
             Flow::Past => {
                 count("gap: what was lost meanwhile");
+                false
+            }
+            Flow::Unjudged => {
+                count("gap: what was lost before");
                 false
             }
         };

@@ -1,7 +1,8 @@
 //! What clients do of their own accord: how they greet, and what they say, break and leave undone.
 
+use crate::asking::{Wanted, target};
 use crate::book::Kind;
-use crate::client::{Client, Scene, Stage};
+use crate::client::{Client, Scene, Stage, Way};
 use crate::faults::{Faults, pick};
 use crate::trace::{count, say};
 use crate::truth::{Channel, Truth, draw_padding};
@@ -9,8 +10,7 @@ use fastrand::Rng;
 use roost::dialect::cursor::{Cursor, Epoch};
 use roost::dialect::native::SUBPROTOCOL;
 use roost::proto::frame::Opcode;
-use roost::proto::handshake::{Request, encode_key, put_request};
-use std::iter;
+use roost::proto::handshake::{self as upgrade, encode_key, put_request};
 
 /// Targets that are refused.
 const BAD_TARGETS: [&str; 4] =
@@ -19,11 +19,24 @@ const BAD_TARGETS: [&str; 4] =
 const PLAIN: &[u8] = b"GET /live HTTP/1.1\r\nHost: node\r\n\r\n";
 
 impl Client {
-    /// Sends a request to upgrade, good or bad, whole or half. Who returns wants what it followed.
-    pub(crate) fn greet(&mut self, returns: bool, rng: &mut Rng, truth: &Truth, channels_max: usize) {
+    /// Begins in one of three ways. Who returns wants what it followed.
+    pub(crate) fn greet(&mut self, returns: bool, rng: &mut Rng, scene: &mut Scene<'_>) {
+        self.manners.rude = rng.u8(..8) == 0;
+        match rng.u8(..20) {
+            0..11 => self.ask_for_upgrade(returns, rng, scene),
+            11..16 => self.ask_for_events(returns, rng, scene),
+            _ => self.begin_to_poll(returns, rng, scene),
+        }
+        if returns {
+            count(&format!("from {} to {}", self.memory.way, self.way.label()));
+        }
+        self.memory.way = self.way.label();
+    }
+
+    /// Sends a request to upgrade, good or bad, whole or half.
+    fn ask_for_upgrade(&mut self, returns: bool, rng: &mut Rng, scene: &Scene<'_>) {
         self.key = encode_key(rng.u128(..).to_be_bytes());
         self.manners.mute = rng.u8(..8) == 0;
-        self.manners.rude = rng.u8(..8) == 0;
         let target = match rng.u8(..16) {
             0 => {
                 self.manners.bad_head = true;
@@ -33,18 +46,21 @@ impl Client {
                 self.upgrades_to = Stage::Echo;
                 "/echo".to_owned()
             }
-            _ => self.live(returns, rng, truth, channels_max),
+            _ => self.live(returns, rng, scene),
         };
         self.welcome_due = target.starts_with("/live") && rng.u8(..3) == 0;
         let protocols = [("Sec-WebSocket-Protocol", SUBPROTOCOL)];
         let headers = if self.welcome_due { &protocols[..] } else { &[] };
         let mut head = Vec::new();
-        put_request(&mut head, &Request { host: "node:8080", target: &target, key: &self.key, headers });
+        put_request(
+            &mut head,
+            &upgrade::Request { host: "node:8080", target: &target, key: &self.key, headers },
+        );
         if self.manners.bad_head && rng.bool() {
             head = PLAIN.to_vec();
         }
         if rng.u8(..12) == 0 {
-            self.manners.half_a_head = true;
+            self.manners.half_a_request = true;
             head.truncate(rng.usize(..head.len()));
         }
         say(|| format!("client {} asks for {target}", self.serial));
@@ -52,31 +68,40 @@ impl Client {
     }
 
     /// A target that subscribes to some channels.
-    fn live(&mut self, returns: bool, rng: &mut Rng, truth: &Truth, channels_max: usize) -> String {
-        let mut channels: Vec<Channel> = (0..truth.names.len()).collect();
+    fn live(&mut self, returns: bool, rng: &mut Rng, scene: &Scene<'_>) -> String {
+        let with_since = returns || rng.bool();
+        let wanted = self.choose(returns, with_since, 0, rng, scene);
+        for (channel, since) in &wanted {
+            self.book.ask(None, Some(*channel), Kind::Subscribe { since: *since }, scene.truth);
+        }
+        target("/live", &wanted, with_since, scene.truth)
+    }
+
+    /// Some channels, or all that a client which returns has followed, each with a cursor where it has one.
+    pub(crate) fn choose(
+        &mut self,
+        returns: bool,
+        with_since: bool,
+        least: usize,
+        rng: &mut Rng,
+        scene: &Scene<'_>,
+    ) -> Vec<Wanted> {
+        let most = scene.limits.channels_per_conn_max;
+        let mut channels: Vec<Channel> = (0..scene.truth.names.len()).collect();
         rng.shuffle(&mut channels);
         if returns {
-            channels.retain(|channel| self.memory.contains_key(channel));
-            channels.truncate(channels_max);
+            channels.retain(|channel| self.memory.places.contains_key(channel));
+            channels.truncate(most);
         } else {
-            channels.truncate(rng.usize(..4).min(channels_max));
+            channels.truncate(rng.usize(least..4).min(most));
         }
-        let with_since = returns || rng.bool();
-        let mut target = "/live".to_owned();
-        for (channel, mark) in channels.into_iter().zip(iter::once("?").chain(iter::repeat("&"))) {
-            target += &format!("{mark}channel={}", truth.names[channel]);
-            let since = self.since(channel, rng).filter(|_| with_since);
-            if with_since {
-                target += &format!("&since={}", since.map(|since| since.to_string()).unwrap_or_default());
-            }
-            self.book.ask(None, Some(channel), Kind::Subscribe { since }, truth);
-        }
-        target
+        let since = |channel| (channel, self.since(channel, rng).filter(|_| with_since));
+        channels.into_iter().map(since).collect()
     }
 
     /// Where it was in a channel, or where it says that it was.
-    fn since(&self, channel: Channel, rng: &mut Rng) -> Option<Cursor> {
-        let known = self.memory.get(&channel).copied();
+    pub(crate) fn since(&self, channel: Channel, rng: &mut Rng) -> Option<Cursor> {
+        let known = self.memory.places.get(&channel).copied();
         match rng.u8(..20) {
             0 => Some(Cursor { epoch: Epoch(rng.u64(..100)), offset: rng.u64(..100) }),
             1 => known.map(|known| Cursor { offset: known.offset + rng.u64(..20), ..known }),
@@ -99,6 +124,14 @@ impl Client {
         if !self.can_speak() {
             return;
         }
+        match self.way {
+            Way::WebSocket => self.act_over_websocket(faults, rng, scene),
+            Way::Stream(_) => self.act_beside_stream(faults, rng),
+            Way::Poll(_) => self.act_between_polls(faults, rng, scene),
+        }
+    }
+
+    fn act_over_websocket(&mut self, faults: &Faults, rng: &mut Rng, scene: &mut Scene<'_>) {
         if faults.garbage.hit(rng) {
             return self.break_something(rng, scene);
         }
@@ -124,6 +157,17 @@ impl Client {
             // A message without an answer would get one where it is too fast.
             37..39 if !scene.tight_rate => self.hide(!self.hidden),
             _ => {}
+        }
+    }
+
+    /// Nobody has anything to say there.
+    fn act_beside_stream(&mut self, faults: &Faults, rng: &mut Rng) {
+        if faults.garbage.hit(rng) {
+            say(|| format!("    client {} speaks into its stream", self.serial));
+            self.pipe.borrow_mut().send(b"GET / HTTP/1.1\r\n");
+            self.manners.broke = Some(1002);
+        } else if rng.u8(..60) == 0 {
+            self.end();
         }
     }
 

@@ -51,6 +51,10 @@ pub(crate) struct Pipe {
     heard_ms: u64,
     /// The longest that the shard had heard nothing when it read or wrote.
     pub(crate) silence_ms: u64,
+    /// When the shard first wrote, or tried to, since it last read a byte.
+    spoke_ms: Option<u64>,
+    /// How long the shard had neither heard nor said anything when it ended its side.
+    pub(crate) quiet_ms: u64,
     clock: Rc<Cell<u64>>,
     faults: SocketFaults,
     rng: Rng,
@@ -79,15 +83,18 @@ impl Pipe {
             ever_blocked: false,
             heard_ms: clock.get(),
             silence_ms: 0,
+            spoke_ms: None,
+            quiet_ms: 0,
             clock,
             faults,
             rng,
         }))
     }
 
-    /// No more faults; the window stays.
+    /// No more faults, and a window that is not the narrowest.
     pub(crate) fn calm(&mut self) {
         self.faults = SocketFaults::default();
+        self.window = self.window.max(CALM_WINDOW);
     }
 
     // The client's side.
@@ -119,6 +126,22 @@ impl Pipe {
         self.edge = true;
         self.flight.clear();
         self.down.clear();
+    }
+
+    /// When the shard last read a byte.
+    pub(crate) fn heard_ms(&self) -> u64 {
+        self.heard_ms
+    }
+
+    /// How long the shard took from the last byte that it read to the first that it wrote then.
+    pub(crate) fn held_ms(&self) -> u64 {
+        self.spoke_ms.map_or(0, |spoke_ms| spoke_ms - self.heard_ms)
+    }
+
+    /// Everything that the client has sent was read by the shard, which is silent since.
+    pub(crate) fn is_heard_and_unanswered(&self) -> bool {
+        let heard = self.flight.is_empty() && self.up.is_empty() && !self.fin_sent && !self.reset;
+        heard && self.spoke_ms.is_none() && self.down.is_empty() && !self.server_fin && !self.server_gone
     }
 
     /// Reads up to `most` bytes.
@@ -173,6 +196,12 @@ impl Pipe {
 
     // The shard's side.
 
+    fn note_end(&mut self) {
+        if !self.server_fin && !self.server_gone {
+            self.quiet_ms = self.clock.get() - self.spoke_ms.unwrap_or(self.heard_ms);
+        }
+    }
+
     fn note_time(&mut self) {
         self.silence_ms = self.silence_ms.max(self.clock.get() - self.heard_ms);
     }
@@ -198,7 +227,7 @@ impl Pipe {
         into.iter_mut().zip(self.up.drain(..count)).for_each(|(slot, byte)| *slot = byte);
         self.missed_bytes |= count < into.len() && !self.up.is_empty();
         self.note_time();
-        self.heard_ms = self.clock.get();
+        (self.heard_ms, self.spoke_ms) = (self.clock.get(), None);
         Ok(count)
     }
 
@@ -213,6 +242,7 @@ impl Pipe {
         let wanted: usize = chunks.iter().map(|chunk| chunk.len()).sum();
         assert!(wanted > 0, "a write of nothing");
         self.note_time();
+        self.spoke_ms.get_or_insert(self.clock.get());
         if self.client_closed {
             // The kernel takes it, and the peer's kernel answers with a reset.
             self.reset();
@@ -254,6 +284,7 @@ impl Socket for SimSocket {
         if pipe.reset {
             return Err(ErrorKind::NotConnected.into());
         }
+        pipe.note_end();
         pipe.server_fin = true;
         Ok(())
     }
@@ -262,6 +293,7 @@ impl Socket for SimSocket {
 impl Drop for SimSocket {
     fn drop(&mut self) {
         let mut pipe = self.0.borrow_mut();
+        pipe.note_end();
         pipe.server_gone = true;
         // Closing with unread bytes makes the kernel send a reset, which overtakes what the client has not read.
         if !pipe.up.is_empty() && !pipe.down.is_empty() {
@@ -270,3 +302,6 @@ impl Drop for SimSocket {
         }
     }
 }
+
+/// Byte by byte a calm world takes very long, and shows nothing that an unkind one does not.
+const CALM_WINDOW: usize = 60;

@@ -95,7 +95,10 @@ impl Truth {
         let sent_ms = self.now_ms();
         let number = self.publications.len();
         let pad = "x".repeat(padding);
-        let data = format!(r#"{{ "p":{number}, "big":12345678901234567890 ,"e":"\u00e9ü","pad":"{pad}"}}"#);
+        let space = SPACES[number % SPACES.len()];
+        let data = format!(
+            r#"{{ "p":{number},{space}"big":12345678901234567890 ,"e":"\u00e9ü",{space}"pad":"{pad}"}}"#
+        );
         let floor = self.heads(channel);
         let publication =
             Publication { channel, data, floor, cursor: None, offset: None, sent_ms, repeated: false };
@@ -128,14 +131,19 @@ impl Truth {
         publication.repeated = true;
     }
 
-    /// Somebody met `data` in a channel at this place.
-    pub(crate) fn met(&mut self, channel: Channel, cursor: Cursor, data: &str) {
+    /// Somebody met `data` in a channel at this place. Where it came line by line, every line end in it is a LF.
+    pub(crate) fn met(&mut self, channel: Channel, cursor: Cursor, data: &str, as_lines: bool) {
         let number: Number = data
             .strip_prefix(r#"{ "p":"#)
             .and_then(|rest| rest.split(',').next())
             .and_then(|digits| digits.parse().ok())
             .unwrap_or_else(|| panic!("nobody published {data}"));
-        assert_eq!(self.publications[number].data, data, "data comes byte for byte");
+        let published = &self.publications[number].data;
+        if as_lines {
+            assert_eq!(published.replace("\r\n", "\n").replace('\r', "\n"), data, "data comes line for line");
+        } else {
+            assert_eq!(published, data, "data comes byte for byte");
+        }
         self.numbered(channel, cursor, number);
     }
 
@@ -185,6 +193,9 @@ impl Truth {
         }
     }
 }
+
+/// White space between two tokens.
+const SPACES: [&str; 7] = [" ", "", "\n", "\r\n", "\r", "\n\n \r", "\t"];
 
 /// Padding of a publication: mostly little, sometimes more than a queue may hold.
 pub(crate) fn draw_padding(rng: &mut Rng, bytes_max: usize) -> usize {

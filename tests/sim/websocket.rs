@@ -1,5 +1,6 @@
 //! A client that has a WebSocket: frames both ways. What it is told is held against its book, and the end against what it knows.
 
+use crate::answer::Head;
 use crate::book::{Kind, Message, News};
 use crate::client::{Client, Manners, Scene, Stage, short};
 use crate::inbox::Frame;
@@ -54,8 +55,14 @@ impl Client {
         self.frame(Opcode::Close, &payload);
     }
 
-    /// Asks something about a channel, or nothing in particular, in one of the ways to write it.
+    /// Asks something about a channel, or nothing in particular.
     pub(crate) fn ask(&mut self, kind: Kind, channel: Option<Channel>, truth: &Truth) {
+        let text = self.request(kind, channel, truth);
+        self.text(&text);
+    }
+
+    /// A message that asks something, in one of the ways to write it. Its answer is owed from now on.
+    pub(crate) fn request(&mut self, kind: Kind, channel: Option<Channel>, truth: &Truth) -> String {
         self.ids += 1;
         let id = match self.ids % 3 {
             0 => format!("{}", self.ids),
@@ -79,39 +86,54 @@ impl Client {
             format!(r#" {{ "more":[{{}}],"id": {id} {members}{about} , "type":"{name}" }}"#)
         };
         self.book.ask(Some(id), channel, kind, truth);
-        self.text(&text);
+        text
     }
 
-    /// Hears the answer to its request to upgrade.
-    pub(crate) fn greeted(&mut self, scene: &Scene<'_>) {
-        let rest = self.inbox.rest();
-        let first = rest.len().min(STATUS_LINE.len());
-        assert_eq!(rest[..first], STATUS_LINE[..first], "something comes before the answer");
-        let Some(head) = self.inbox.head() else { return };
-        let status: u16 = String::from_utf8_lossy(&head[9..12]).parse().expect("a status");
-        say(|| format!("client {} gets {status}", self.serial));
-        count(&format!("status {status}"));
-        if status == 101 {
-            assert!(!self.manners.bad_head && !self.manners.half_a_head, "a bad request was accepted");
-            let protocol = check_switching(&head, &self.key).expect("a good 101");
-            assert_eq!(protocol.is_some(), self.welcome_due, "the subprotocol that was offered");
-            self.stage = self.upgrades_to;
-            return;
+    /// Hears what has come.
+    pub(crate) fn hear_frames(&mut self, scene: &mut Scene<'_>) {
+        if self.stage == Stage::Greeting {
+            self.greeted(scene);
         }
-        let age_ms = scene.now.mono_ms - self.born_ms;
-        let excused = match status {
-            408 => age_ms + TICK_MS >= scene.limits.handshake_timeout_ms,
-            503 => scene.drain_over_ms.is_some(),
-            400..500 => self.manners.bad_head,
-            _ => false,
-        };
-        assert!(excused, "client {} was refused with {status} after {age_ms} ms", self.serial);
-        self.stage = Stage::Refused(status);
-        self.leave_if_polite();
+        while self.stage.is_open() {
+            let Some((frame, length)) = self.inbox.frame() else { break };
+            self.hear(frame, length, scene);
+        }
     }
 
-    /// Hears a frame of so many bytes.
-    pub(crate) fn hear(&mut self, frame: Frame, length: usize, scene: &mut Scene<'_>) {
+    /// After everything has settled.
+    pub(crate) fn check_websocket(&self, tight_rate: bool) {
+        let who = self.serial;
+        assert_eq!(self.book.owed(), None, "client {who} is owed answers");
+        assert_eq!(self.book.places.owes_gap(), None, "client {who} is owed a gap");
+        assert!(tight_rate || self.pings.is_empty(), "client {who}: the latest ping was not answered");
+        assert!(self.echoes.is_empty(), "client {who}: an echo is missing");
+        assert!(!self.welcome_due, "client {who}: no welcome");
+    }
+
+    /// At its end. Whoever ends its side first may still listen.
+    pub(crate) fn check_answered(&self) {
+        let Manners { broke, wild, .. } = self.manners;
+        let listens = self.stage == Stage::Open && !wild && broke.is_none() && self.pipe.borrow().took_all();
+        let owed = listens && self.book.owes_pong();
+        assert!(!owed, "client {}: what was asked before the end was not answered", self.serial);
+    }
+
+    fn greeted(&mut self, scene: &Scene<'_>) {
+        let Some(head) = Head::read(self.inbox.rest()) else { return };
+        if head.status != 101 {
+            let Some(answer) = self.inbox.answer() else { return };
+            let bad = Some(head.status).filter(|_| self.manners.bad_head);
+            return self.refused(&answer, bad, self.born_ms, scene);
+        }
+        count("status 101");
+        assert!(!self.manners.bad_head && !self.manners.half_a_request, "a bad request was accepted");
+        let protocol = check_switching(&self.inbox.rest()[..head.length], &self.key).expect("a good 101");
+        assert_eq!(protocol.is_some(), self.welcome_due, "the subprotocol that was offered");
+        self.inbox.skip(head.length);
+        self.stage = self.upgrades_to;
+    }
+
+    fn hear(&mut self, frame: Frame, length: usize, scene: &mut Scene<'_>) {
         match frame {
             Frame::Text(text) if self.stage == Stage::Echo => self.echoed(text.as_bytes()),
             Frame::Binary(bytes) => self.echoed(&bytes),
@@ -158,9 +180,9 @@ impl Client {
         }
         match self.book.hear(&message, text, scene.truth) {
             News::Nothing => {}
-            News::Place(channel, cursor) => _ = self.memory.insert(channel, cursor),
+            News::Place(channel, cursor) => _ = self.memory.places.insert(channel, cursor),
             News::Notification(channel, taken) => {
-                self.memory.insert(channel, taken.at);
+                self.memory.places.insert(channel, taken.at);
                 assert!(taken.wall_ms <= scene.now.wall_ms, "a timestamp of the future");
                 if !taken.excused {
                     self.weigh(taken.wall_ms, length);
@@ -198,5 +220,3 @@ impl Client {
         self.leave_if_polite();
     }
 }
-
-const STATUS_LINE: &[u8] = b"HTTP/1.1 ";

@@ -2,7 +2,7 @@
 
 use crate::attempts::{Attempts, Outcome};
 use crate::book::{Book, Customs};
-use crate::client::{Client, Scene, Stage};
+use crate::client::{Client, Memory, Scene, Stage};
 use crate::faults::{Faults, SocketFaults, draw_limits, draw_policies, pick};
 use crate::node::Node;
 use crate::past::{Past, Rules};
@@ -11,8 +11,7 @@ use crate::trace::{Trace, say};
 use crate::truth::{Channel, Number, Truth, draw_padding};
 use fastrand::Rng;
 use roost::clock::Now;
-use roost::dialect::cursor::Cursor;
-use roost::limits::{CHANNEL_KEEP_MS, Limits};
+use roost::limits::{CHANNEL_KEEP_MS, Limits, QUEUE_TOTAL_BYTES_MAX};
 use roost::shard::Readiness;
 use roost::shard::conn_table::Token;
 use roost::shard::mail::{Answer, Mail, Publisher, Question, Report};
@@ -49,7 +48,7 @@ pub(crate) struct World {
     pub(crate) accepted: Vec<u64>,
     pub(crate) drain_over_ms: Option<u64>,
     /// What clients that are gone remember, for those that come.
-    memories: Vec<HashMap<Channel, Cursor>>,
+    memories: Vec<Memory>,
     stale: Vec<(usize, Token)>,
     /// Publications of the API without an outcome, by ticket and index.
     calls: HashMap<(u64, u32), Number>,
@@ -152,6 +151,8 @@ impl World {
             limits: &self.limits,
             drain_over_ms: self.drain_over_ms,
             tight_rate: self.faults.tight_rate,
+            tight_total: self.limits.queue_total_bytes < QUEUE_TOTAL_BYTES_MAX,
+            calm: self.calm,
         };
         (&mut self.clients, scene)
     }
@@ -188,7 +189,7 @@ impl World {
     fn somebody_comes_back(&mut self) {
         let Some(at) = self.pick() else { return };
         let memory = self.clients[at].memory.clone();
-        if memory.is_empty() || self.clients.len() > CLIENTS_MAX {
+        if memory.places.is_empty() || self.clients.len() > CLIENTS_MAX {
             return;
         }
         say(|| format!("client {} comes back", self.clients[at].serial));
@@ -207,7 +208,7 @@ impl World {
         self.arrive(shard, None);
     }
 
-    fn arrive(&mut self, shard: usize, memory: Option<HashMap<Channel, Cursor>>) {
+    fn arrive(&mut self, shard: usize, memory: Option<Memory>) {
         let socket = if self.rng.u8(..4) == 0 { SocketFaults::default() } else { self.faults.socket };
         let window = if self.rng.u8(..4) == 0 { 1 << 20 } else { self.faults.window };
         let pipe = Pipe::new(socket, window, self.clock.clone(), self.rng.fork());
@@ -233,9 +234,11 @@ impl World {
         } else if !self.memories.is_empty() && self.rng.bool() {
             client.memory = self.memories.swap_remove(self.rng.usize(..self.memories.len()));
         }
-        client.greet(returns, &mut self.rng, &self.truth, self.limits.channels_per_conn_max);
+        let mut rng = self.rng.fork();
+        let (clients, mut scene) = self.scene();
+        client.greet(returns, &mut rng, &mut scene);
         say(|| format!("client {} is {token:?} of shard {shard}: {:?}", client.serial, client.manners));
-        self.clients.push(client);
+        clients.push(client);
     }
 
     fn somebody_acts(&mut self) {
@@ -303,6 +306,7 @@ impl World {
         if let Some(past) = &mut self.truth.past {
             past.turn(shard, self.now.mono_ms);
         }
+        self.check_polls(shard);
     }
 
     fn tell_of_events(&mut self, shard: usize) {
@@ -427,7 +431,7 @@ impl World {
             let client = &self.clients[at];
             if client.stage == Stage::Over && client.pipe.borrow().server_gone {
                 let client = self.clients.swap_remove(at);
-                if !client.memory.is_empty() {
+                if !client.memory.places.is_empty() {
                     self.memories.push(client.memory);
                 }
                 self.stale.push((client.shard, client.token));
