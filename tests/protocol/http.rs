@@ -389,6 +389,10 @@ fn a_page_that_was_let_in_does_not_lend_its_origin_to_the_next_on_the_connection
     let answer = wire.ask(request(&["Origin: https://evil.example"]));
     assert_eq!((answer.status, cors(&answer)[0]), (403, None));
     wire.ended();
+    let mut wire = node.wire();
+    assert_eq!(wire.ask(request(&["Origin: https://app.example"])).status, 200);
+    let answer = wire.ask(head("GET /nothing HTTP/1.1", &[HOST]));
+    assert_eq!((answer.status, cors(&answer)[0]), (404, None));
     node.end();
 }
 

@@ -9,26 +9,12 @@ use roost::shard::mail::{Mail, Parcel};
 use serde_json::json;
 use std::collections::VecDeque;
 
-/// The offsets of a channel's events; demands that every event says where its client stands, and that none is missing behind
-/// the opening.
+/// The offsets of a channel's events; demands that there is no gap.
 fn offsets(client: &Client, channels: &[&str], channel: &str) -> Vec<u64> {
-    let opening = client.blocks()[0].lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
-    let mut places: Vec<String> = opening.split(',').map(str::to_owned).collect();
-    assert_eq!(places.len(), channels.len(), "{opening}");
-    let mut offsets = Vec::new();
-    for event in client.events() {
-        assert_eq!((&*event.kind, &event.data["type"]), ("notification", &json!("notification")));
-        let at = channels.iter().position(|name| event.data["channel"] == *name).unwrap();
-        let (epoch, offset) = places[at].split_once('-').unwrap();
-        let next = offset.parse::<u64>().unwrap() + 1;
-        assert_eq!(event.data["offset"], next, "{channels:?} from {opening}: {event:?}");
-        places[at] = format!("{epoch}-{next}");
-        assert_eq!(event.id, Some(places.join(",")), "{channels:?} from {opening}");
-        if channels[at] == channel {
-            offsets.push(next);
-        }
-    }
-    offsets
+    let at = channels.iter().position(|name| *name == channel).unwrap();
+    let stories = client.stories(channels);
+    assert!(stories.iter().flatten().all(|(from, to)| from == to), "{stories:?}");
+    stories[at].iter().map(|(offset, _)| *offset).collect()
 }
 
 #[test]
@@ -88,6 +74,29 @@ fn a_poll_that_waits_for_one_owner_takes_what_another_channel_brings_meanwhile_o
     );
     assert_eq!(client.answers()[1].polled(&here).0, [4, 5, 6]);
     assert_eq!(client.answers()[1].polled(&there).0, [] as [u64; 0]);
+}
+
+#[test]
+fn a_poll_that_waits_for_one_owner_takes_no_more_of_a_past_that_it_has_a_page_of() {
+    let mut world = World::new(2);
+    let [long, fresh, there] =
+        [("deep:", 0), ("c", 0), ("c", 1)].map(|(prefix, owner)| world.channel(prefix, owner));
+    let first = world.publish(&long, None, 2_000);
+    (0..30).for_each(|_| _ = world.publish(&long, None, 2_000));
+    let query = format!("channel={long}&since={first}&channel={fresh}&since=&channel={there}&since=");
+    let client = world.connect_late(get(&format!("/poll?{query}")));
+    let asked = world.turn(0);
+    [&long, &fresh].into_iter().for_each(|channel| world.publish_late(channel, None, 2_000));
+    world.turn(0);
+    world.carry(1, asked);
+    world.settle();
+    let [answer] = &client.answers()[..] else { panic!("one answer") };
+    let (offsets, place) = answer.polled(&long);
+    assert!((5..25).contains(&offsets.len()), "a page: {offsets:?}");
+    assert_eq!(offsets, (2..).take(offsets.len()).collect::<Vec<_>>());
+    assert!(place.ends_with(&format!("-{}", 1 + offsets.len())), "{place}");
+    let (offsets, place) = answer.polled(&fresh);
+    assert_eq!((offsets.len(), place.ends_with("-0")), (0, true), "it had no place to go on from: {place}");
 }
 
 #[test]

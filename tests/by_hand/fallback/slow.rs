@@ -6,29 +6,11 @@ use roost::disconnect::{Bound, Disconnect};
 use roost::limits::{BATCH_BYTES_MAX, KEEP_ALIVE_MS, Limits, PIPELINED_BYTES_MAX, POLL_BATCH_BYTES_MAX};
 use roost::metrics::Transport;
 
-/// What a stream knows of its last channel: offsets got, and the ends of gaps. Demands that nothing is missing behind the
-/// opening, and that every event says where its client stands.
-fn story(client: &Client) -> Vec<(u64, u64)> {
-    let blocks = client.blocks();
-    let opening = blocks[0].lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
-    let mut at: u64 = opening.rsplit('-').next().unwrap().parse().unwrap();
-    let mut story = Vec::new();
-    for event in client.events() {
-        let number = |member: &str| event.data[member].as_u64().unwrap();
-        let (from, to) = match &*event.kind {
-            "gap" => (number("from"), number("to")),
-            "notification" => (number("offset"), number("offset")),
-            other => panic!("{other}"),
-        };
-        assert_eq!(from, at + 1, "{event:?}");
-        at = to;
-        assert!(event.id.as_ref().unwrap().ends_with(&format!("-{to}")), "{event:?}");
-        if event.kind == "gap" {
-            assert!(event.data["cursor"].as_str().unwrap().ends_with(&format!("-{to}")), "{event:?}");
-        }
-        story.push((from, to));
-    }
-    story
+/// What a stream knows of its last channel; see [`Client::stories`].
+fn story(client: &Client, channel: &str) -> Vec<(u64, u64)> {
+    let alone = client.places().len() == 1;
+    let channels = if alone { vec![channel] } else { vec!["other", channel] };
+    client.stories(&channels).pop().unwrap()
 }
 
 fn cut_for_lagging(world: &World) -> u64 {
@@ -56,7 +38,7 @@ fn a_slow_stream_of_a_drop_channel_gets_an_exact_gap_and_then_the_rest() {
         world.pass(60_000);
         assert_eq!((cut_for_lagging(&world), world.shards[0].len()), (0, 1));
         world.read(&client, usize::MAX);
-        let story = story(&client);
+        let story = story(&client, &channel);
         let queued = story.iter().take_while(|(from, to)| from == to).count() as u64;
         assert!((10..40).contains(&queued), "{queued}");
         let mut expected: Vec<(u64, u64)> = (1..=queued).map(|offset| (offset, offset)).collect();
@@ -64,7 +46,7 @@ fn a_slow_stream_of_a_drop_channel_gets_an_exact_gap_and_then_the_rest() {
         expected.extend((201 - HISTORY..=200).map(|offset| (offset, offset)));
         assert_eq!(story, expected);
         world.publish(&channel, None, 10);
-        assert_eq!(super::slow::story(&client).last(), Some(&(201, 201)), "it is live again");
+        assert_eq!(super::slow::story(&client, &channel).last(), Some(&(201, 201)), "it is live again");
     }
 }
 
@@ -80,11 +62,51 @@ fn a_slow_stream_of_a_latest_channel_gets_the_latest_of_each_key_and_a_gap_for_t
         assert!(world.shards[0].queued_bytes() < 10_000, "{}", world.shards[0].queued_bytes());
         world.pass(60_000);
         world.read(&client, usize::MAX);
-        assert_eq!(story(&client), [(1, 1), (2, 297), (298, 298), (299, 299), (300, 300)]);
+        assert_eq!(story(&client, &channel), [(1, 1), (2, 297), (298, 298), (299, 299), (300, 300)]);
         assert_eq!(cut_for_lagging(&world), 0);
         world.publish(&channel, None, 10);
-        assert_eq!(story(&client).last(), Some(&(301, 301)));
+        assert_eq!(story(&client, &channel).last(), Some(&(301, 301)));
     }
+}
+
+#[test]
+fn an_event_of_another_channel_does_not_say_that_a_client_has_what_it_is_behind_with() {
+    for (slow, owner) in [(Slow::Drop, 0), (Slow::Drop, 1), (Slow::Latest, 0), (Slow::Latest, 1)] {
+        let mut world = World::new(2);
+        let slow = world.channel(&slow.to_string(), owner);
+        let other = world.channel("c", 1 - owner);
+        let client = world.stream(&format!("channel={slow}&channel={other}"));
+        client.take(1_000);
+        for _ in 0..100 {
+            world.publish(&slow, None, 2_000);
+            world.publish(&other, None, 1);
+        }
+        world.read(&client, usize::MAX);
+        let stories = client.stories(&[&slow, &other]);
+        assert!(stories[0].iter().any(|(from, to)| from < to), "it was behind: {stories:?}");
+        assert_eq!(stories[1], (1..=100).map(|offset| (offset, offset)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn places_keep_their_order_while_lagging_channels_take_turns() {
+    let mut world = World::new(2);
+    let channels: Vec<String> =
+        world.channels("latest", 0).take(2).chain(world.channels("latest", 1).take(2)).collect();
+    let names: Vec<&str> = channels.iter().map(String::as_str).collect();
+    let client = world.stream(&format!("channel={}", names.join("&channel=")));
+    client.take(100);
+    // More than a page of the latest of each.
+    for key in 0..60 {
+        names.iter().for_each(|channel| _ = world.publish(channel, Some(&format!("key {key}")), 2_000));
+    }
+    for _ in 0..200 {
+        world.read(&client, 10_000);
+    }
+    let stories = client.stories(&names);
+    assert!(
+        stories.iter().all(|story| *story == (1..=60).map(|offset| (offset, offset)).collect::<Vec<_>>())
+    );
 }
 
 #[test]
@@ -110,7 +132,10 @@ fn a_slow_stream_of_any_other_channel_is_cut_and_goes_on_from_its_last_whole_eve
             assert!(id.ends_with("-2"), "{id}");
             let again = format!("GET /events?{query} HTTP/1.1\r\nHost: node\r\nLast-Event-ID: {id}\r\n\r\n");
             let client = world.connect(again);
-            assert_eq!(story(&client), (3..=count).map(|offset| (offset, offset)).collect::<Vec<_>>());
+            assert_eq!(
+                story(&client, &channel),
+                (3..=count).map(|offset| (offset, offset)).collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -89,6 +89,33 @@ impl Client {
         id.expect("an id").split(',').map(str::to_owned).collect()
     }
 
+    /// What it heard of each of its channels, as first and last offset of a notification or a gap. Demands that nothing is missing
+    /// behind the opening, and that every event says where the client stands in all channels then.
+    pub(crate) fn stories(&self, channels: &[&str]) -> Vec<Vec<(u64, u64)>> {
+        let blocks = self.blocks();
+        let opening = blocks[0].lines().find_map(|line| line.strip_prefix("id: ")).expect("an id");
+        let mut places: Vec<String> = opening.split(',').map(str::to_owned).collect();
+        assert_eq!(places.len(), channels.len(), "{opening}");
+        let mut stories = vec![Vec::new(); channels.len()];
+        for event in self.events() {
+            let number = |member: &str| event.data[member].as_u64().unwrap();
+            let (from, to) = match &*event.kind {
+                "gap" => (number("from"), number("to")),
+                "notification" => (number("offset"), number("offset")),
+                other => panic!("{other}"),
+            };
+            assert_eq!(event.data["type"], event.kind);
+            let at = channels.iter().position(|name| event.data["channel"] == *name).unwrap();
+            let (epoch, offset) = places[at].split_once('-').unwrap();
+            assert_eq!(from, offset.parse::<u64>().unwrap() + 1, "{channels:?} from {opening}: {event:?}");
+            places[at] = format!("{epoch}-{to}");
+            assert_eq!(event.id, Some(places.join(",")), "{channels:?} from {opening}");
+            assert!(event.kind != "gap" || event.data["cursor"] == *places[at], "{event:?}");
+            stories[at].push((from, to));
+        }
+        stories
+    }
+
     /// Every answer that is whole.
     pub(crate) fn answers(&self) -> Vec<Answer> {
         let got = self.line.0.borrow().got.clone();
