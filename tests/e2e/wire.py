@@ -94,14 +94,14 @@ class Wire:
         taken, self.received = self.received[:count], self.received[count:]
         return taken
 
-    def response(self):
-        """The next HTTP response, with the body that its Content-Length announces."""
+    def response(self, head_only=False):
+        """The next HTTP response, with the body that its Content-Length announces; without one where it answers HEAD."""
         while b"\r\n\r\n" not in self.received:
             if not self._more():
                 raise EOFError(f"the peer closed after {self.received!r}")
         head, self.received = self.received.split(b"\r\n\r\n", 1)
         response = Response(head, b"")
-        response.body = self.take(int(response.headers.get("content-length", 0)))
+        response.body = b"" if head_only else self.take(int(response.headers.get("content-length", 0)))
         return response
 
     def open(self, **request):

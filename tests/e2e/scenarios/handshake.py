@@ -112,9 +112,13 @@ def body(world):
 
 @scenario("other methods and versions of HTTP are refused")
 def methods(world):
-    for method in ["POST", "HEAD", "PUT", "OPTIONS"]:
+    for method in ["POST", "PUT", "OPTIONS"]:
         response, _ = ask(world, upgrade(method=method))
         assert response.status in (400, 405), f"{method}: {response.status}"
+    head = world.wire()
+    head.send(upgrade(method="HEAD"))
+    assert head.response(head_only=True).status == 405
+    head.ended()
     refused(world, upgrade(version="HTTP/1.0"), 400, 426, 505)
     refused(world, upgrade(version="HTTP/2.0"), 400, 505)
 
