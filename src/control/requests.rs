@@ -1,0 +1,109 @@
+//! What each call of the API sets going: an answer at once, or questions to the shards. Must never wait for an answer.
+
+use super::Control;
+use super::calls::{Call, Caller, Of, Purpose, overloaded};
+use super::conn::Request;
+use crate::api::page::page;
+use crate::api::publish::{Batch, Publication};
+use crate::api::{Reply, Route};
+use crate::clock::Now;
+use crate::hub::ShardId;
+use crate::limits::CALL_TIMEOUT_MS;
+use crate::proto::http::Refusal;
+use crate::shard::mail::{Mail, Parcel, Publisher, Question};
+
+impl Control {
+    pub(super) fn call(&mut self, now: Now, conn: (usize, u64), request: Request) {
+        self.requests += 1;
+        let caller = Some(conn);
+        let due_ms = now.mono_ms + CALL_TIMEOUT_MS;
+        let shards = self.office.shards.len();
+        match request.route {
+            Route::Publish { ndjson } => {
+                let batch = if ndjson {
+                    Ok(Batch::from_ndjson(&request.body))
+                } else {
+                    Batch::from_json(&request.body)
+                };
+                match batch {
+                    Ok(batch) => self.publish(now, caller, due_ms, batch),
+                    Err(refusal) => self.reply(now, caller, &Reply::refusal(&refusal)),
+                }
+            }
+            Route::Channels { prefix } => {
+                self.ask(Call::channels(caller, due_ms, shards, Of::All), &Question::Channels { prefix });
+            }
+            Route::Channel { name } => {
+                let call = Call::channels(caller, due_ms, shards, Of::Single(name.clone()));
+                self.ask(call, &Question::Channel(name));
+            }
+            Route::Presence { name } if !self.settings.policies.for_channel(&name).presence => {
+                self.reply(now, caller, &Reply::refusal(&uncounted()));
+            }
+            // Each shard counts its own: what its connections were told by now is in it.
+            Route::Presence { name } => {
+                let call = Call::channels(caller, due_ms, shards, Of::Presence(name.clone()));
+                self.ask(call, &Question::Channel(name));
+            }
+            Route::Metrics => self.ask(Call::counters(caller, due_ms, shards), &Question::Counters),
+            Route::Density => self.survey(now, caller, Purpose::Density),
+            Route::StatusPage => self.reply(now, caller, &page()),
+            Route::Status => self.status(now, caller),
+            Route::StatusEvents => self.watch(now, conn),
+            Route::Health => self.reply(now, caller, &Reply::text(200, "ok")),
+            Route::Ready if self.draining => self.reply(now, caller, &Reply::refusal(&draining())),
+            Route::Ready => self.reply(now, caller, &Reply::text(200, "ready")),
+        }
+    }
+
+    pub(super) fn ask(&mut self, call: Call, question: &Question) {
+        let ticket = self.ticket(call);
+        for shard in 0..self.office.shards.len() {
+            let mail = Mail::Ask { ticket, question: question.clone() };
+            self.sender.sort(Parcel::Shard(ShardId(shard as u16), mail));
+        }
+    }
+
+    fn publish(&mut self, now: Now, caller: Caller, due_ms: u64, mut batch: Batch) {
+        let shards = self.office.shards.len() as u16;
+        let names = self.settings.names;
+        let owners: Vec<_> = batch.publications.iter().map(|one| names.owner(&one.channel, shards)).collect();
+        let congested = self.office.congested();
+        // All or nothing, as far as it can be known beforehand.
+        if owners.iter().any(|&owner| congested.contains(owner)) {
+            return self.reply(now, caller, &Reply::refusal(&overloaded()));
+        }
+        // The answer names channels alone, so the data goes out without a copy.
+        let outgoing: Vec<_> = batch
+            .publications
+            .iter_mut()
+            .map(|publication| {
+                let Publication { channel, data, key, id } = publication;
+                (channel.clone(), std::mem::take(data), key.take(), id.take())
+            })
+            .collect();
+        let call = Call::publish(caller, due_ms, batch);
+        if call.is_complete() {
+            return self.finish(now, call);
+        }
+        let ticket = self.ticket(call);
+        for (index, ((name, data, key, id), owner)) in outgoing.into_iter().zip(owners).enumerate() {
+            let publisher = Publisher::Call { ticket, index: index as u32, id };
+            self.sender.sort(Parcel::Shard(owner, Mail::Publish { name, data, key, publisher }));
+        }
+    }
+
+    pub(super) fn ticket(&mut self, call: Call) -> u64 {
+        self.serial += 1;
+        self.calls.insert(self.serial, call);
+        self.serial
+    }
+}
+
+fn uncounted() -> Refusal {
+    Refusal::new(403, "forbidden", "nobody counts who follows this channel: its policy has no `presence`")
+}
+
+fn draining() -> Refusal {
+    Refusal::new(503, "unavailable", "the node is going away")
+}
