@@ -1,8 +1,13 @@
 //! Wires a node: descriptors, listeners, mailboxes, shards, the control thread. Must never serve anything itself.
 
-use crate::capacity::{self, Host, Plan, Shortage};
-use crate::config::{ApiAddr, Config, Reloaded};
-use crate::control::{self, AllSignals, Control, Listener, Reload, Reloader, token_keys};
+mod error;
+mod listeners;
+
+pub use error::NodeError;
+
+use crate::capacity::{self, Host, Plan};
+use crate::config::{Config, Reloaded};
+use crate::control::{self, AllSignals, Control, Reload, Reloader, token_keys};
 use crate::hub::ShardId;
 use crate::hub::names::Names;
 use crate::proto::origin::OriginPolicy;
@@ -19,54 +24,18 @@ use crate::shard::Settings;
 use crate::shard::mail::Rules;
 use crate::sys::descriptors::{self, Raised};
 use crate::sys::fd_table;
-use crate::sys::listen::{SocketOptions, listen_sharded, listen_single};
 use crate::sys::memory;
 use crate::sys::signals::Signals;
 use crate::tokens::Keys;
+use listeners::{listen_api, listen_public, local};
 use mio::{Poll, Waker};
-use std::fmt;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread;
-
-/// Why a node does not start, or does not go on.
-#[derive(Debug)]
-pub enum NodeError {
-    /// Somebody listens there already: the option that named the address, and the address.
-    Taken(&'static str, String),
-    /// It cannot listen there, for another reason.
-    Listen(&'static str, String, io::Error),
-    /// More connections were asked for than the host carries: how many, and the first limit in the way.
-    Room(usize, Shortage),
-    /// The `--origin` values.
-    Origins(String),
-    /// A `--token-key`.
-    TokenKey(String),
-    /// The kernel refused something that every process may do: what, and why.
-    System(&'static str, io::Error),
-}
-
-impl fmt::Display for NodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken(option, address) => write!(
-                f,
-                "{option} {address}: somebody listens there already; end it, or choose another address (port 0 is any)"
-            ),
-            Self::Listen(option, address, error) => write!(f, "{option} {address}: {error}"),
-            Self::Room(wanted, shortage) => write!(f, "--max-connections {wanted}: {shortage}"),
-            Self::Origins(message) => write!(f, "--origin: {message}"),
-            Self::TokenKey(message) => write!(f, "--token-key {message}"),
-            Self::System(what, error) => write!(f, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for NodeError {}
 
 /// Runs a node until a signal ends it. Prints the two addresses on standard output once it serves: `public ADDR` and
 /// `api ADDR`.
@@ -194,44 +163,6 @@ fn plan(config: &Config, raised: Raised) -> Result<Plan, NodeError> {
         );
     }
     Ok(plan)
-}
-
-fn listen_public(config: &Config, plan: Plan) -> Result<Vec<TcpListener>, NodeError> {
-    let options = SocketOptions {
-        send_buffer: config.send_buffer_bytes,
-        receive_buffer: config.receive_buffer_bytes,
-        notsent_lowat: config.notsent_lowat_bytes as u32,
-        user_timeout: config.user_timeout,
-    };
-    listen_sharded(config.listen, plan.shards, options)
-        .map_err(|error| refused("--listen", config.listen.to_string(), error))
-}
-
-fn listen_api(config: &Config) -> Result<(Listener, String), NodeError> {
-    match &config.api {
-        ApiAddr::Tcp(address) => {
-            let listener =
-                listen_single(*address).map_err(|error| refused("--api", address.to_string(), error))?;
-            let local = local(&listener, "--api")?.to_string();
-            Ok((Listener::Tcp(mio::net::TcpListener::from_std(listener)), local))
-        }
-        ApiAddr::Unix(path) => {
-            let address = format!("unix:{}", path.display());
-            let listener = Listener::unix(path).map_err(|error| refused("--api", address.clone(), error))?;
-            Ok((listener, address))
-        }
-    }
-}
-
-fn refused(option: &'static str, address: String, error: io::Error) -> NodeError {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => NodeError::Taken(option, address),
-        _ => NodeError::Listen(option, address, error),
-    }
-}
-
-fn local(listener: &TcpListener, option: &'static str) -> Result<SocketAddr, NodeError> {
-    listener.local_addr().map_err(|error| NodeError::Listen(option, String::new(), error))
 }
 
 /// All polls and mailboxes, made before any thread: every thread can then wake every other.
