@@ -420,7 +420,7 @@ fn closes(shards: &[Option<Seen>]) -> Vec<Close> {
             Fault::Network => "network",
             Fault::Node => "node",
         },
-        count: shards.iter().flatten().map(|s| s.look.counters.disconnects[disconnect.index()]).sum(),
+        count: shards.iter().flatten().map(|s| s.look.counters.disconnects.of(disconnect)).sum(),
     };
     Disconnect::ALL.into_iter().map(close).collect()
 }

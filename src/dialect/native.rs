@@ -1,6 +1,7 @@
 //! The native dialect: JSON commands in, JSON answers out (PROTOCOL §2). Must never know what a command does.
 
 use super::cursor::Cursor;
+use crate::metrics::cause::Cause;
 use crate::proto::channel_name::is_valid_channel_name;
 use crate::proto::frame::{Opcode, put_frame};
 use crate::proto::http::Refusal;
@@ -132,9 +133,10 @@ impl From<Refused> for Refusal {
     fn from(Refused { code, message }: Refused) -> Self {
         match code {
             Code::Unauthorized => {
-                Self::new(401, code.label(), message).with_header("WWW-Authenticate", "Bearer")
+                let refusal = Self::new(401, code.label(), message);
+                refusal.with_header("WWW-Authenticate", "Bearer").because(Cause::Token)
             }
-            Code::Forbidden => Self::new(403, code.label(), message),
+            Code::Forbidden => Self::new(403, code.label(), message).because(Cause::Forbidden),
             _ => Self::new(400, code.label(), message),
         }
     }

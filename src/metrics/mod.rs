@@ -1,11 +1,15 @@
 //! Leaf: what the node counts. Plain numbers of one shard, copied out on request; nothing here is shared or locked.
 
+pub mod cause;
+pub mod ends;
 pub mod heap;
 pub mod look;
 pub mod memory;
 pub mod text;
 
-use crate::disconnect::{Bound, Disconnect};
+use crate::disconnect::Bound;
+use cause::{Cause, TOKEN_CAUSES};
+use ends::Ends;
 
 /// One shard's counters. All but the gauges only ever rise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,8 +64,12 @@ pub struct Counters {
     pub panics: u64,
     /// Turns of the reactor.
     pub turns: u64,
-    /// Ends by reason, in the order of [`Disconnect::ALL`].
-    pub disconnects: [u64; Disconnect::ALL.len()],
+    /// Ends by reason and transport.
+    pub disconnects: Ends,
+    /// Clients that were kept out, by what they failed at, in the order of [`Cause::ALL`].
+    pub handshake_failures: [u64; Cause::ALL.len()],
+    /// Tokens refused, by the reason against them, in the order of [`TOKEN_CAUSES`].
+    pub token_refusals: [u64; TOKEN_CAUSES.len()],
     /// Slow consumers cut, by the bound that they were over, in the order of [`Bound::ALL`].
     pub slow_consumers: [u64; Bound::ALL.len()],
     /// Announcements of how many follow a channel.

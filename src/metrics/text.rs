@@ -1,10 +1,12 @@
 //! The counters as OpenMetrics text, which Prometheus scrapes. Must never know how they were gathered.
 
+use super::cause::{Cause, TOKEN_CAUSES};
+use super::ends::{Ends, transport_label};
 use super::{Counters, PASS_SIZES, Transport};
 use crate::disconnect::{Bound, Disconnect};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
@@ -123,8 +125,7 @@ impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_node(&mut encoder)?;
         for Family(name, help, read) in COUNTERS {
-            let sum: u64 = self.shards.iter().flatten().map(|counters| read(counters)).sum();
-            counter(&mut encoder, name, help, sum)?;
+            counter(&mut encoder, name, help, self.sum(read))?;
         }
         for Family(name, help, read) in GAUGES {
             self.encode_by_shard(&mut encoder, name, help, read)?;
@@ -132,7 +133,8 @@ impl Collector for Snapshot {
         self.encode_transports(&mut encoder)?;
         self.encode_pass_sizes(&mut encoder)?;
         self.encode_slow_consumers(&mut encoder)?;
-        self.encode_disconnects(&mut encoder)
+        self.encode_disconnects(&mut encoder)?;
+        self.encode_failures(&mut encoder)
     }
 }
 
@@ -180,16 +182,13 @@ impl Snapshot {
     }
 
     fn encode_pass_sizes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let sum = |read: fn(&Counters) -> u64| -> u64 {
-            self.shards.iter().flatten().map(|counters| read(counters)).sum()
-        };
         let buckets: Vec<(f64, u64)> = (0..PASS_SIZES)
             .map(|size| {
                 let most = if size + 1 < PASS_SIZES { f64::from(1u32 << size) } else { f64::INFINITY };
-                (most, self.shards.iter().flatten().map(|counters| counters.pass_sizes[size]).sum())
+                (most, self.sum(|counters| counters.pass_sizes[size]))
             })
             .collect();
-        let (publications, passes) = (sum(|c| c.pass_publications) as f64, sum(|c| c.passes));
+        let (publications, passes) = (self.sum(|c| c.pass_publications) as f64, self.sum(|c| c.passes));
         let help = "Publications that a walk over a subscriber list carried";
         let mut family = encoder.encode_descriptor("roost_pass_size", help, None, MetricType::Histogram)?;
         family.encode_histogram::<NoLabelSet>(publications, passes, &buckets, None)
@@ -199,8 +198,7 @@ impl Snapshot {
         let help = "Clients by how they are connected; one between two polls counts as polling";
         let mut family = encoder.encode_descriptor("roost_clients", help, None, MetricType::Gauge)?;
         for transport in Transport::ALL {
-            let shards = self.shards.iter().flatten();
-            let sum: u64 = shards.map(|counters| counters.transports[transport.index()]).sum();
+            let sum = self.sum(|counters| counters.transports[transport.index()]);
             let labels = [("transport", transport.label())];
             family.encode_family(&labels)?.encode_gauge(&sum)?;
         }
@@ -209,28 +207,58 @@ impl Snapshot {
 
     fn encode_slow_consumers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Slow consumers cut, by the bound that they were over: of one connection, of one for a time, of all";
-        let mut family =
-            encoder.encode_descriptor("roost_slow_consumers", help, None, MetricType::Counter)?;
-        for bound in Bound::ALL {
-            let sum: u64 =
-                self.shards.iter().flatten().map(|counters| counters.slow_consumers[bound.index()]).sum();
-            let labels = [("bound", bound.label())];
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&sum, None)?;
-        }
-        Ok(())
+        let bounds = Bound::ALL.map(|bound| {
+            ([("bound", bound.label())], self.sum(|counters| counters.slow_consumers[bound.index()]))
+        });
+        counters(encoder, "roost_slow_consumers", help, bounds)
     }
 
     fn encode_disconnects(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Ends of connections by reason and close code; 0 is an end without a close frame";
-        let mut family = encoder.encode_descriptor("roost_disconnects", help, None, MetricType::Counter)?;
-        for disconnect in Disconnect::ALL {
-            let sum: u64 =
-                self.shards.iter().flatten().map(|counters| counters.disconnects[disconnect.index()]).sum();
-            let labels = [("reason", disconnect.label().to_owned()), ("code", disconnect.code().to_string())];
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&sum, None)?;
-        }
-        Ok(())
+        let help =
+            "Ends of connections by reason, close code (0: no close frame) and how the client was connected";
+        let ends = Disconnect::ALL.into_iter().flat_map(|disconnect| {
+            Ends::TRANSPORTS.map(|transport| {
+                let labels = [
+                    ("reason", disconnect.label().to_owned()),
+                    ("code", disconnect.code().to_string()),
+                    ("transport", transport_label(transport).to_owned()),
+                ];
+                (labels, self.sum(|counters| counters.disconnects.over(disconnect, transport)))
+            })
+        });
+        counters(encoder, "roost_disconnects", help, ends)
     }
+
+    fn encode_failures(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests refused and clients turned away, by the check that was not passed";
+        let failures = Cause::ALL.map(|cause| {
+            ([("cause", cause.label())], self.sum(|counters| counters.handshake_failures[cause.index()]))
+        });
+        counters(encoder, "roost_handshake_failures", help, failures)?;
+        let help = "Tokens refused, in requests and in messages, by the reason against them";
+        let refusals = TOKEN_CAUSES.iter().enumerate();
+        let refusals =
+            refusals.map(|(index, label)| ([("cause", *label)], self.sum(|c| c.token_refusals[index])));
+        counters(encoder, "roost_token_refusals", help, refusals)
+    }
+
+    fn sum(&self, read: impl Fn(&Counters) -> u64) -> u64 {
+        self.shards.iter().flatten().map(|counters| read(counters)).sum()
+    }
+}
+
+/// A family of counters that labels tell apart, each of them there from the start.
+fn counters<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (L, u64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in values {
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+    }
+    Ok(())
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
@@ -249,7 +277,9 @@ mod tests {
     #[test]
     fn shards_are_summed_and_a_silent_one_is_named() {
         let mut counters = Counters { accepted: 3, connections: 2, ..Counters::default() };
-        counters.disconnects[Disconnect::SlowConsumer.index()] = 4;
+        (0..4).for_each(|_| counters.disconnects.count(Disconnect::SlowConsumer, Some(Transport::Sse)));
+        counters.handshake_failures[Cause::Origin.index()] = 5;
+        counters.token_refusals[10] = 1;
         counters.slow_consumers[Bound::Total.index()] = 3;
         [1, 3, 5000].into_iter().for_each(|size| counters.count_pass(size));
         let shards = vec![Some(Box::new(counters.clone())), None, Some(Box::new(counters))];
@@ -277,7 +307,11 @@ mod tests {
             "roost_pass_size_bucket{le=\"+Inf\"} 6",
             "roost_pass_size_sum 10008.0",
             "roost_pass_size_count 6",
-            "roost_disconnects_total{reason=\"slow_consumer\",code=\"4003\"} 8",
+            "roost_disconnects_total{reason=\"slow_consumer\",code=\"4003\",transport=\"sse\"} 8",
+            "roost_disconnects_total{reason=\"slow_consumer\",code=\"4003\",transport=\"websocket\"} 0",
+            "roost_handshake_failures_total{cause=\"origin\"} 10",
+            "roost_handshake_failures_total{cause=\"key\"} 0",
+            "roost_token_refusals_total{cause=\"expired\"} 2",
             "# EOF",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");

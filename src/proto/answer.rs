@@ -1,6 +1,7 @@
 //! HTTP answers, and refusals with a status and a one-line JSON reason. Must never know which request is
 //! answered, nor why.
 
+use crate::metrics::cause::Cause;
 use std::borrow::Cow;
 
 /// Why a request is refused, and what the peer is told about it.
@@ -18,12 +19,21 @@ pub struct Refusal {
     pub line: Option<usize>,
     /// The body is only announced: a `HEAD` request gets none (RFC 9110 §9.3.2).
     pub head_only: bool,
+    /// Which check the request did not pass: counted, and told to nobody.
+    pub cause: Cause,
 }
 
 impl Refusal {
     /// A refusal without a header of its own.
     pub fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), header: None, line: None, head_only: false }
+        let (message, cause) = (message.into(), Cause::Malformed);
+        Self { status, code, message, header: None, line: None, head_only: false, cause }
+    }
+
+    /// The same refusal, counted under another cause than [`Cause::Malformed`].
+    pub fn because(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
     }
 
     /// 400 `bad_request`.
@@ -33,7 +43,9 @@ impl Refusal {
 
     /// 503 `unavailable`: this node has no room or is about to go; another connection may find one that has.
     pub fn unavailable() -> Self {
-        Self::new(503, "unavailable", "no room here, connect again").with_header("Retry-After", "1")
+        Self::new(503, "unavailable", "no room here, connect again")
+            .with_header("Retry-After", "1")
+            .because(Cause::Full)
     }
 
     /// The same refusal with a header that its status calls for.

@@ -6,6 +6,7 @@
 
 use super::http::{Head, Refusal, is_token_byte};
 use crate::limits::{CHUNK_EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX};
+use crate::metrics::cause::Cause;
 
 /// How the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,6 +293,7 @@ fn is_text(byte: u8) -> bool {
 
 fn too_large(room: u64) -> Refusal {
     Refusal::new(413, "too_large", format!("the body is too long: {room} more bytes would be accepted here"))
+        .because(Cause::TooLarge)
 }
 
 /// Hexadecimal digits of a chunk size: all that a `u64` holds, leading zeros included.

@@ -13,6 +13,7 @@ use super::answer::{Refusal, put_field};
 use super::http::{Head, is_token, members, values};
 use super::origin::OriginPolicy;
 use crate::limits::HEAD_HEADERS_MAX;
+use crate::metrics::cause::Cause;
 
 /// An upgrade that may be granted.
 #[derive(Debug)]
@@ -43,14 +44,15 @@ impl<'h> Upgrade<'h> {
 pub fn check<'h>(head: &'h Head<'h>, origins: &OriginPolicy) -> Result<Upgrade<'h>, Refusal> {
     if head.method != "GET" {
         let refusal = Refusal::new(405, "method_not_allowed", "a WebSocket is opened with `GET`");
-        return Err(refusal.with_header("Allow", "GET"));
+        return Err(refusal.with_header("Allow", "GET").because(Cause::Method));
     }
     if head.minor == 0 {
         return Err(Refusal::new(
             505,
             "version_not_supported",
             "a WebSocket is opened with HTTP/1.1: send `HTTP/1.1`",
-        ));
+        )
+        .because(Cause::HttpVersion));
     }
     check_upgrade(head)?;
     let key = check_key(head)?;
@@ -59,7 +61,8 @@ pub fn check<'h>(head: &'h Head<'h>, origins: &OriginPolicy) -> Result<Upgrade<'
             // Its bytes would be read as frames here, and as a body by a proxy.
             return Err(Refusal::bad_request(format!(
                 "`{name}` on an upgrade: leave it out, a WebSocket request has no body"
-            )));
+            ))
+            .because(Cause::Body));
         }
     }
     check_origin(head, origins)?;
@@ -67,8 +70,11 @@ pub fn check<'h>(head: &'h Head<'h>, origins: &OriginPolicy) -> Result<Upgrade<'
 }
 
 fn check_upgrade(head: &Head<'_>) -> Result<(), Refusal> {
-    let refusal =
-        |message| Refusal::new(426, "upgrade_required", message).with_header("Sec-WebSocket-Version", "13");
+    let refusal = |message| {
+        Refusal::new(426, "upgrade_required", message)
+            .with_header("Sec-WebSocket-Version", "13")
+            .because(Cause::Upgrade)
+    };
     if !head.has_token("upgrade", "websocket") {
         return Err(refusal("this path serves WebSockets: send `Upgrade: websocket`"));
     }
@@ -79,20 +85,19 @@ fn check_upgrade(head: &Head<'_>) -> Result<(), Refusal> {
     }
     match head.only("Sec-WebSocket-Version")? {
         Some(b"13") => Ok(()),
-        Some(_) => Err(refusal("`Sec-WebSocket-Version` is another than 13: send 13")),
-        None => Err(refusal("`Sec-WebSocket-Version` is missing: send 13")),
+        Some(_) => {
+            Err(refusal("`Sec-WebSocket-Version` is another than 13: send 13").because(Cause::Version))
+        }
+        None => Err(refusal("`Sec-WebSocket-Version` is missing: send 13").because(Cause::Version)),
     }
 }
 
 fn check_key<'b>(head: &Head<'b>) -> Result<&'b [u8], Refusal> {
+    let wrong = |message| Err(Refusal::bad_request(message).because(Cause::Key));
     match head.only("Sec-WebSocket-Key")? {
         Some(key) if is_key(key) => Ok(key),
-        Some(_) => {
-            Err(Refusal::bad_request("`Sec-WebSocket-Key` is malformed: send the base64 of 16 random bytes"))
-        }
-        None => {
-            Err(Refusal::bad_request("`Sec-WebSocket-Key` is missing: send the base64 of 16 random bytes"))
-        }
+        Some(_) => wrong("`Sec-WebSocket-Key` is malformed: send the base64 of 16 random bytes"),
+        None => wrong("`Sec-WebSocket-Key` is missing: send the base64 of 16 random bytes"),
     }
 }
 
@@ -121,6 +126,7 @@ pub fn forbidden_origin() -> Refusal {
         "forbidden",
         "pages from this `Origin` may not connect: list it with the option `--origin`",
     )
+    .because(Cause::Origin)
 }
 
 /// Appends the 101 that opens the WebSocket; `protocol` is the subprotocol chosen, one that the client

@@ -16,6 +16,7 @@ pub use super::answer::{
 use super::authority::Authority;
 use super::target::Target;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_HEADERS_MAX};
+use crate::metrics::cause::Cause;
 
 /// Finds the end of a head that may arrive byte by byte.
 ///
@@ -71,7 +72,7 @@ impl HeadScanner {
             let message = format!(
                 "the request head is longer than {HEAD_BYTES_MAX} bytes: send fewer or shorter headers"
             );
-            return Err(Refusal::new(431, "too_large", message));
+            return Err(Refusal::new(431, "too_large", message).because(Cause::TooLarge));
         }
         self.searched = searched as u16; // Within HEAD_BYTES_MAX, asserted above.
         Ok(None)
@@ -233,10 +234,11 @@ fn refusal_of(error: httparse::Error, bytes: &[u8]) -> Refusal {
     let message = match error {
         Error::TooManyHeaders => {
             let message = format!("more than {HEAD_HEADERS_MAX} headers: send fewer");
-            return Refusal::new(431, "too_large", message);
+            return Refusal::new(431, "too_large", message).because(Cause::TooLarge);
         }
         Error::Version if names_http_version(bytes) => {
-            return Refusal::new(505, "version_not_supported", "this port speaks HTTP/1.1: send `HTTP/1.1`");
+            let message = "this port speaks HTTP/1.1: send `HTTP/1.1`";
+            return Refusal::new(505, "version_not_supported", message).because(Cause::HttpVersion);
         }
         Error::Version | Error::Token => {
             "the request line is malformed: send `METHOD /path HTTP/1.1`, single spaces"

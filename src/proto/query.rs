@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::channel_name::is_valid_channel_name;
 use super::http::Refusal;
+use crate::metrics::cause::Cause;
 
 /// What `GET /live?channel=a&since=CURSOR&token=JWT` asks for.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub fn parse_live_query(query: Option<&str>) -> Result<Query, Refusal> {
             cursors.len(),
             parsed.channels.len()
         );
-        return Err(Refusal::bad_request(message));
+        return Err(Refusal::bad_request(message).because(Cause::Channels));
     }
     for ((_, since), cursor) in parsed.channels.iter_mut().zip(cursors) {
         *since = Some(cursor).filter(|cursor| !cursor.is_empty());
@@ -67,7 +68,7 @@ fn bad_channel(position: usize) -> Refusal {
     let message = format!(
         "`channel` number {position} is no channel name: send 1 to 164 of `A-Z a-z 0-9 _ - = @ , . ; : /`"
     );
-    Refusal::new(400, "bad_channel", message)
+    Refusal::new(400, "bad_channel", message).because(Cause::Channels)
 }
 
 /// The value of the first parameter called `name`, decoded.

@@ -9,6 +9,7 @@ use crate::conn::active::Body;
 use crate::conn::rate::Pace;
 use crate::conn::socket::Socket;
 use crate::dialect::native::{self, Code, Command, Refused, Request};
+use crate::metrics::cause::Cause;
 use crate::proto::body::{BodyReader, body_length};
 use crate::proto::frame::payload_of;
 use crate::proto::http::{Head, Refusal, put_continue};
@@ -63,11 +64,13 @@ impl<S: Socket> Shard<S> {
         let pace = self.conns[slot].rate.count(now, per_second, burst);
         if pace == Pace::Flood {
             let refusal = Refusal::new(429, "rate_limited", "too many messages on this connection");
-            return self.refuse(now, slot, &refusal.with_header("Retry-After", "1"));
+            let refusal = refusal.with_header("Retry-After", "1").because(Cause::RateLimited);
+            return self.refuse(now, slot, &refusal);
         }
         let Some(Request { command, id }) = guarded(|| native::parse(text)) else {
             self.counters.panics += 1;
-            return self.refuse(now, slot, &Refusal::new(500, "internal", "a fault of ours"));
+            let refusal = Refusal::new(500, "internal", "a fault of ours").because(Cause::Internal);
+            return self.refuse(now, slot, &refusal);
         };
         self.enter(slot, Phase::Call);
         let before = self.replies.len();

@@ -7,6 +7,7 @@ use crate::conn::Phase;
 use crate::conn::socket::Socket;
 use crate::disconnect::{Bound, Disconnect};
 use crate::limits::FREE_BUDGET;
+use crate::metrics::cause::Cause;
 use crate::proto::frame::put_close;
 use crate::proto::http::{Refusal, put_refusal_with};
 
@@ -39,6 +40,7 @@ impl<S: Socket> Shard<S> {
 
     /// As [`Shard::refuse`], with the reason that is counted.
     pub(super) fn refuse_as(&mut self, now: Now, slot: u32, refusal: &Refusal, disconnect: Disconnect) {
+        self.count_failure(refusal.cause);
         let headers = self.cors_headers(slot);
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         put_refusal_with(&mut self.replies, refusal, &headers);
@@ -64,7 +66,7 @@ impl<S: Socket> Shard<S> {
 
     /// Says no more after what is written or queued; waits for their end.
     pub(super) fn linger(&mut self, now: Now, slot: u32, disconnect: Disconnect) {
-        self.counters.disconnects[disconnect.index()] += 1;
+        self.count_end(slot, disconnect);
         self.leave_all(now, slot);
         self.grants.remove(slot);
         self.enter(slot, Phase::Lingering);
@@ -95,8 +97,18 @@ impl<S: Socket> Shard<S> {
 
     /// As [`Shard::die`], with the reason that is counted.
     pub(super) fn die_of(&mut self, slot: u32, disconnect: Disconnect) {
-        self.counters.disconnects[disconnect.index()] += 1;
+        self.count_end(slot, disconnect);
         self.die(slot);
+    }
+
+    /// Counts an end, before the connection has left the phase that it ends in.
+    fn count_end(&mut self, slot: u32, disconnect: Disconnect) {
+        self.counters.disconnects.count(disconnect, self.conns[slot].phase.transport());
+    }
+
+    /// Counts a client that was kept out.
+    pub(super) fn count_failure(&mut self, cause: Cause) {
+        self.counters.handshake_failures[cause.index()] += 1;
     }
 
     /// The next phase of a connection's life.

@@ -6,6 +6,7 @@ use crate::conn::Phase;
 use crate::conn::socket::Socket;
 use crate::disconnect::Disconnect;
 use crate::limits::DRAIN_BUDGET;
+use crate::metrics::cause::Cause;
 use crate::proto::http::Refusal;
 use crate::proto::sse::put_retry;
 
@@ -44,7 +45,9 @@ impl<S: Socket> Shard<S> {
     fn say_goodbye(&mut self, now: Now, slot: u32, over_ms: u64) {
         let retry_after_ms = self.rng.u64(0..=over_ms);
         self.serve(now, slot, |shard| match shard.conns[slot].phase {
-            Phase::Head | Phase::Body => shard.refuse(now, slot, &Refusal::unavailable()),
+            Phase::Head | Phase::Body => {
+                shard.refuse(now, slot, &Refusal::unavailable().because(Cause::Draining));
+            }
             Phase::Live | Phase::Echo => {
                 let reason = format!("{} retry_after_ms={retry_after_ms}", Disconnect::GoingAway.reason());
                 shard.end_with(now, slot, Disconnect::GoingAway, &reason);

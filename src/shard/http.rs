@@ -9,6 +9,7 @@ use crate::dialect::cursor::Cursor;
 use crate::dialect::native;
 use crate::disconnect::Disconnect;
 use crate::limits::{KEEP_ALIVE_MS, PIPELINED_BYTES_MAX};
+use crate::metrics::cause::Cause;
 use crate::proto::body::{BodyLength, body_length};
 use crate::proto::handshake;
 use crate::proto::http::{Answer, Head, Refusal, put_answer, put_answer_head};
@@ -30,7 +31,7 @@ impl<S: Socket> Shard<S> {
             self.admit_page(slot, head)?;
         }
         if self.drain.is_some() {
-            return Err(Refusal::unavailable());
+            return Err(Refusal::unavailable().because(Cause::Draining));
         }
         if fallback && head.method != "OPTIONS" {
             self.sign_in_by_head(now, slot, head)?;
@@ -83,7 +84,7 @@ impl<S: Socket> Shard<S> {
 
     fn answer_asset(&mut self, now: Now, slot: u32, head: &Head<'_>, path: &str) -> Result<(), Refusal> {
         let asset = assets::find(path).filter(|asset| asset.path != assets::DEMO || self.settings.demo);
-        let asset = asset.ok_or_else(|| Refusal::new(404, "not_found", NOT_FOUND))?;
+        let asset = asset.ok_or_else(|| Refusal::new(404, "not_found", NOT_FOUND).because(Cause::Path))?;
         if !matches!(head.method, "GET" | "HEAD") {
             return Err(method_not_allowed("GET, HEAD"));
         }
@@ -108,14 +109,16 @@ impl<S: Socket> Shard<S> {
         let most = self.channels_max(slot);
         if query.channels.len() > most {
             let message = format!("at most {most} channels a connection");
-            return Err(Refusal::new(400, "too_many_channels", message));
+            return Err(Refusal::new(400, "too_many_channels", message).because(Cause::Channels));
         }
         let mut wanted: Vec<Wanted> = Vec::with_capacity(query.channels.len());
         for (channel, since) in query.channels {
-            native::check_channel(&channel)?;
-            let since = native::since(since.map(Into::into))?;
+            let refused = |refused| Refusal::from(refused).because(Cause::Channels);
+            native::check_channel(&channel).map_err(refused)?;
+            let since = native::since(since.map(Into::into)).map_err(refused)?;
             if wanted.iter().any(|(other, _)| *other == channel) {
-                return Err(Refusal::new(400, "bad_request", format!("channel {channel} is named twice")));
+                let message = format!("channel {channel} is named twice");
+                return Err(Refusal::bad_request(message).because(Cause::Channels));
             }
             wanted.push((channel, since));
         }
@@ -132,7 +135,8 @@ impl<S: Socket> Shard<S> {
         if wanted.is_empty() {
             return Err(Refusal::bad_request(
                 "no `channel`: name those to follow, as in `?channel=a&channel=b`",
-            ));
+            )
+            .because(Cause::Channels));
         }
         Ok(wanted)
     }
@@ -182,13 +186,15 @@ pub(super) fn no_body(head: &Head<'_>) -> Result<(), Refusal> {
     match body_length(head)? {
         BodyLength::Length(0) => Ok(()),
         BodyLength::Length(_) | BodyLength::Chunked => {
-            Err(Refusal::bad_request("this request has no body: leave it out"))
+            Err(Refusal::bad_request("this request has no body: leave it out").because(Cause::Body))
         }
     }
 }
 
 fn method_not_allowed(allowed: &'static str) -> Refusal {
-    Refusal::new(405, "method_not_allowed", format!("use one of {allowed}")).with_header("Allow", allowed)
+    Refusal::new(405, "method_not_allowed", format!("use one of {allowed}"))
+        .with_header("Allow", allowed)
+        .because(Cause::Method)
 }
 
 const LIVE: &str = "/live";

@@ -41,6 +41,7 @@ use crate::hub::owned::ShardSet;
 use crate::hub::{Hub, ShardId};
 use crate::limits::{EXPIRY_BUDGET, Limits, READY_BUDGET, RECEIVE_BUFFER_BYTES};
 use crate::metrics::Counters;
+use crate::metrics::cause::Cause;
 use crate::proto::origin::OriginPolicy;
 use crate::tokens::{Demands, Keys};
 use budget::Budget;
@@ -250,6 +251,8 @@ impl<S: Socket> Shard<S> {
     /// Counts clients that were refused for want of room, descriptors or memory.
     pub fn count_refused(&mut self, clients: usize) {
         self.counters.accepts_refused += clients as u64;
+        let cause = if self.drain.is_some() { Cause::Draining } else { Cause::Full };
+        self.counters.handshake_failures[cause.index()] += clients as u64;
     }
 
     /// Does what the poll found ready; a stale token is nobody's.

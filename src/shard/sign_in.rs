@@ -12,6 +12,7 @@ use crate::conn::socket::Socket;
 use crate::dialect::native::{self, Answer, Code, Refused};
 use crate::disconnect::Disconnect;
 use crate::limits::{TOKEN_LEEWAY_S, TOKEN_WARNING_MS};
+use crate::metrics::cause::Cause;
 use crate::proto::http::{Head, Refusal};
 use crate::proto::query::parameter;
 use crate::tokens::rights::{Denial, may_publish, may_subscribe};
@@ -22,7 +23,7 @@ impl<S: Socket> Shard<S> {
     ///
     /// # Errors
     /// Why it is refused.
-    pub(super) fn grant_of(&self, now: Now, head: &Head<'_>) -> Result<Option<Grant>, tokens::Refusal> {
+    pub(super) fn grant_of(&mut self, now: Now, head: &Head<'_>) -> Result<Option<Grant>, tokens::Refusal> {
         let authorization = head.header("Authorization").and_then(Token::from_authorization);
         if let Some(token) = authorization {
             return self.verify(now, token).map(Some);
@@ -31,8 +32,9 @@ impl<S: Socket> Shard<S> {
         parameter.map(|token| self.verify(now, Token::new(token.as_bytes()))).transpose()
     }
 
-    fn verify(&self, now: Now, token: Token<'_>) -> Result<Grant, tokens::Refusal> {
-        tokens::verify(&self.settings.keys, &self.settings.demands, token, now)
+    fn verify(&mut self, now: Now, token: Token<'_>) -> Result<Grant, tokens::Refusal> {
+        let verified = tokens::verify(&self.settings.keys, &self.settings.demands, token, now);
+        verified.inspect_err(|refusal| self.counters.token_refusals[refusal.index()] += 1)
     }
 
     /// Signs in for a request without a WebSocket.
@@ -164,7 +166,8 @@ impl<S: Socket> Shard<S> {
 
 /// 401 for a request that shows a token which is worth nothing here, or none where one is asked for.
 fn unauthorized(message: String) -> Refusal {
-    Refusal::new(401, "unauthorized", message).with_header("WWW-Authenticate", "Bearer")
+    let refusal = Refusal::new(401, "unauthorized", message).with_header("WWW-Authenticate", "Bearer");
+    refusal.because(Cause::Token)
 }
 
 /// When a grant ends, on the clock that does not leap; not before now.

@@ -7,6 +7,7 @@ use crate::conn::socket::Socket;
 use crate::conn::{Conn, Phase};
 use crate::disconnect::{Bound, Disconnect};
 use crate::limits::{HEARTBEAT_MS, KEEP_ALIVE_MS, Limits, SWEEP_BUDGET};
+use crate::metrics::cause::Cause;
 use crate::proto::frame::{Opcode, put_frame};
 use crate::proto::http::Refusal;
 
@@ -268,7 +269,7 @@ impl<S: Socket> Shard<S> {
 }
 
 fn too_slow() -> Refusal {
-    Refusal::new(408, "timeout", "the request did not arrive in time")
+    Refusal::new(408, "timeout", "the request did not arrive in time").because(Cause::Timeout)
 }
 
 /// A comment does not follow the opening of a stream, or another comment, sooner than this.

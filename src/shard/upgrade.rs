@@ -7,6 +7,7 @@ use crate::conn::socket::Socket;
 use crate::dialect::native::{self, Answer, SUBPROTOCOL};
 use crate::disconnect::Disconnect;
 use crate::hub::ShardId;
+use crate::metrics::cause::Cause;
 use crate::proto::handshake::{self, Upgrade};
 use crate::proto::http::{Head, Refusal};
 
@@ -23,6 +24,7 @@ impl<S: Socket> Shard<S> {
         match signed {
             Ok(grant) => grant.into_iter().for_each(|grant| self.sign_in(now, slot, grant)),
             Err(refusal) => {
+                self.count_failure(Cause::Token);
                 // A page hears of a close code, and of no status.
                 let reason = format!("{}: {refusal}", Disconnect::Unauthorized.reason());
                 self.end_with(now, slot, Disconnect::Unauthorized, &reason);

@@ -7,6 +7,7 @@ use crate::conn::Phase;
 use crate::conn::out_queue::OutQueue;
 use crate::conn::socket::Socket;
 use crate::disconnect::{Bound, Disconnect};
+use crate::metrics::cause::Cause;
 use std::io;
 
 impl<S: Socket> Shard<S> {
@@ -165,13 +166,17 @@ impl<S: Socket> Shard<S> {
     pub(super) fn stream_ended(&mut self, slot: u32) {
         match self.conns[slot].phase {
             Phase::Kept => self.die_of(slot, Disconnect::Answered),
-            Phase::Head
-            | Phase::Live
-            | Phase::Echo
-            | Phase::Stream
-            | Phase::Poll
-            | Phase::Body
-            | Phase::Call => self.die_of(slot, Disconnect::PeerGone),
+            Phase::Head | Phase::Body => {
+                // Who came and said nothing has failed at nothing: so do the health checks of balancers.
+                let began = self.conns[slot].active.as_ref();
+                if began.is_some_and(|active| !active.head.is_empty() || active.body.is_some()) {
+                    self.count_failure(Cause::Left);
+                }
+                self.die_of(slot, Disconnect::PeerGone);
+            }
+            Phase::Live | Phase::Echo | Phase::Stream | Phase::Poll | Phase::Call => {
+                self.die_of(slot, Disconnect::PeerGone)
+            }
             Phase::Lingering => self.die(slot),
             Phase::Dead => {}
         }

@@ -1,5 +1,6 @@
 //! Why a token is refused, one variant per distinct fault. Must never hold a byte of the token.
 
+use crate::metrics::cause::TOKEN_CAUSES;
 use std::fmt;
 
 /// One reason why a token is worth nothing here.
@@ -41,24 +42,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, a claim's name left out: for metrics.
-    pub const LABELS: [&'static str; 16] = [
-        "too_long",
-        "shape",
-        "header",
-        "critical",
-        "algorithm",
-        "key_unknown",
-        "signature",
-        "claims",
-        "claim",
-        "claim_missing",
-        "expired",
-        "not_yet",
-        "issuer",
-        "audience",
-        "too_many_channels",
-        "revoked",
-    ];
+    pub const LABELS: [&'static str; 16] = TOKEN_CAUSES;
 
     /// Its place in [`Refusal::LABELS`].
     #[must_use]

@@ -72,7 +72,7 @@ impl Edge {
         let counters = self.shard.counters();
         assert_eq!(
             counters.slow_consumers.iter().sum::<u64>(),
-            counters.disconnects[Disconnect::SlowConsumer.index()]
+            counters.disconnects.of(Disconnect::SlowConsumer)
         );
         counters.slow_consumers[Bound::Total.index()]
     }

@@ -194,7 +194,7 @@ pub(crate) fn connection(bytes: &[u8]) -> Vec<u16> {
     let was_cut = reads_slowly
         || [Disconnect::Protocol, Disconnect::SlowConsumer, Disconnect::HandshakeTimeout]
             .iter()
-            .any(|reason| node.shards[0].counters().disconnects[reason.index()] > 0);
+            .any(|reason| node.shards[0].counters().disconnects.of(*reason) > 0);
     let got = std::mem::take(&mut line.0.borrow_mut().got);
     let statuses = answers(&got, bytes, was_cut);
     let requests = bytes.windows(4).filter(|window| window == b"\r\n\r\n").count();

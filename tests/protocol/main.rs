@@ -12,6 +12,7 @@ mod history;
 mod http;
 mod life;
 mod limits;
+mod metrics;
 mod node;
 mod poll;
 mod publisher;

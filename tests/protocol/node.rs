@@ -200,9 +200,15 @@ impl Node {
 
     /// Asks for a metric until it has a value: the node may not have seen yet what a client did.
     pub(crate) fn await_metric(&self, name: &str, value: u64) {
+        self.await_metric_of(name, "", value);
+    }
+
+    /// The same of those of its series whose labels contain `label`.
+    pub(crate) fn await_metric_of(&self, name: &str, label: &str, value: u64) {
         let began = Instant::now();
-        while self.metric(name) != value {
-            assert!(began.elapsed() < PATIENCE, "{name} is {}, not {value}", self.metric(name));
+        while self.metric_of(name, label) != value {
+            let found = self.metric_of(name, label);
+            assert!(began.elapsed() < PATIENCE, "{name}{{{label}}} is {found}, not {value}");
         }
     }
 

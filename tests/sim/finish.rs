@@ -154,7 +154,7 @@ impl World {
             }
             assert_eq!(counters.panics, 0, "a panic was caught");
             assert_eq!(counters.accepted, self.accepted[id]);
-            let ended: u64 = counters.disconnects.iter().sum();
+            let ended: u64 = counters.disconnects.sum();
             let open = here().filter(|client| client.is_open()).count() as u64;
             assert!(ended <= counters.accepted - open, "shard {id} counts an end twice");
         }
@@ -235,12 +235,12 @@ impl World {
             let left = (counters.connections, counters.subscriptions, counters.channels);
             assert_eq!(left, (0, 0, 0), "shard {id}: connections, subscriptions, channels");
             assert_eq!(counters.transports, [0; 3], "shard {id}: clients by their way");
-            let ended: u64 = counters.disconnects.iter().sum();
+            let ended: u64 = counters.disconnects.sum();
             assert_eq!(counters.accepted, ended, "shard {id}: every connection ends for one reason");
-            let slow = counters.disconnects[Disconnect::SlowConsumer.index()];
+            let slow = counters.disconnects.of(Disconnect::SlowConsumer);
             assert_eq!(counters.slow_consumers.iter().sum::<u64>(), slow, "shard {id}: each for one bound");
             (0..counters.slow_consumers[Bound::Total.index()]).for_each(|_| count("a lag cut for all"));
-            let internal = counters.disconnects[Disconnect::Internal.index()];
+            let internal = counters.disconnects.of(Disconnect::Internal);
             assert_eq!((internal, counters.panics), (0, 0), "shard {id}: a fault of ours");
             assert_eq!(shard.is_drained(), self.drain_over_ms.is_some());
         }

@@ -14,7 +14,7 @@ fn story(client: &Client, channel: &str) -> Vec<(u64, u64)> {
 }
 
 fn cut_for_lagging(world: &World) -> u64 {
-    world.counters().disconnects[Disconnect::SlowConsumer.index()]
+    world.counters().disconnects.of(Disconnect::SlowConsumer)
 }
 
 /// A stream of a channel with this policy, alone or behind another channel.
@@ -199,7 +199,7 @@ fn who_ends_its_side_behind_its_request_still_gets_the_whole_answer() {
         assert!((10..20).contains(&read_slowly(&mut world, &client, 20_000)));
         assert_eq!((world.shards[0].len(), world.shards[0].queued_bytes()), (0, 0));
         assert!(client.is_finished());
-        assert_eq!(world.counters().disconnects[Disconnect::Answered.index()], 1);
+        assert_eq!(world.counters().disconnects.of(Disconnect::Answered), 1);
     }
 }
 
@@ -260,7 +260,7 @@ fn who_goes_on_asking_while_its_poll_is_held_is_kept_for_later_up_to_a_bound() {
     let greedy = world.connect(get(&format!("/poll?channel=a&since={head}&wait=55")));
     (0..50).for_each(|_| world.say(&greedy, get("/poll?channel=a").repeat(100)));
     assert_eq!((world.shards[0].len(), world.counters().subscriptions), (1, 0));
-    assert_eq!(world.counters().disconnects[Disconnect::Protocol.index()], 1);
+    assert_eq!(world.counters().disconnects.of(Disconnect::Protocol), 1);
 }
 
 #[test]
@@ -270,5 +270,5 @@ fn who_says_something_on_a_stream_is_cut() {
     assert_eq!(client.events(), []);
     world.say(&client, get("/poll?channel=a"));
     assert_eq!((world.shards[0].len(), world.counters().subscriptions), (0, 0));
-    assert_eq!(world.counters().disconnects[Disconnect::Protocol.index()], 1);
+    assert_eq!(world.counters().disconnects.of(Disconnect::Protocol), 1);
 }

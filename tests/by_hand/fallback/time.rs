@@ -170,7 +170,7 @@ fn a_kept_connection_ends_after_75_idle_seconds_and_every_request_begins_them_an
     let_pass(&mut world, Limits::default().close_timeout_ms + 2 * LATE_MS, |_| {});
     assert_eq!(world.shards[0].len(), 0, "also where it does not hang up");
     assert_eq!(client.answers().len(), 5);
-    assert_eq!(world.counters().disconnects[Disconnect::Answered.index()], 1);
+    assert_eq!(world.counters().disconnects.of(Disconnect::Answered), 1);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_body_that_comes_too_slowly_is_408_after_10_seconds_and_not_before() {
         assert_eq!((answers[0].status, answers[0].keeps), (408, false));
         assert_eq!(answers[0].body["error"]["code"], "timeout");
         assert!(client.is_finished());
-        assert_eq!(world.counters().disconnects[Disconnect::HandshakeTimeout.index()], 1);
+        assert_eq!(world.counters().disconnects.of(Disconnect::HandshakeTimeout), 1);
         world.hang_up(&client);
         assert_eq!((world.count(Transport::Poll), world.shards[0].len()), (0, 0));
     }

@@ -206,7 +206,7 @@ impl World {
     }
 
     pub(crate) fn cut_for_lagging(&self) -> u64 {
-        self.counters().disconnects[Disconnect::SlowConsumer.index()]
+        self.counters().disconnects.of(Disconnect::SlowConsumer)
     }
 
     /// What the client's shard spends its memory on.
