@@ -137,6 +137,9 @@ pub const CHANNELS_LISTED_MAX: usize = 10_000;
 pub const EXPIRY_BUDGET: usize = 1024;
 /// Slots that the clock hand visits in one turn at most.
 pub const SWEEP_BUDGET: usize = 16 * 1024;
+/// Moments that a shard remembers to tell the ages of its connections by: 8 KB. Thinned out to a 64th of their age, those of a
+/// month are fewer.
+pub const AGE_MARKS_MAX: usize = 1024;
 /// Connections said goodbye to in one turn of a drain.
 pub const DRAIN_BUDGET: usize = 512;
 

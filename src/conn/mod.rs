@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod active;
+pub mod ages;
 pub mod out_queue;
 pub mod places;
 pub mod rate;

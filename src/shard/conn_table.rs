@@ -1,7 +1,8 @@
 //! The connections of one shard: a slab with generations. Must never hand out a connection to a stale token.
 
-use crate::clock::Now;
+use crate::clock::{Now, Tick};
 use crate::conn::Conn;
+use crate::conn::ages::Ages;
 use crate::conn::out_queue::OutQueue;
 use crate::lag::Lags;
 use crate::metrics::heap::Extent;
@@ -35,7 +36,8 @@ impl Token {
 #[derive(Debug)]
 pub struct ConnTable<S> {
     table: Table<Conn<S>>,
-    generation: u32,
+    /// Gives out the generations.
+    ages: Ages,
     /// What they have queued.
     lags: Lags,
 }
@@ -50,7 +52,7 @@ impl<S> ConnTable<S> {
     /// An empty table; takes no memory.
     #[must_use]
     pub fn new() -> Self {
-        Self { table: Table::default(), generation: 0, lags: Lags::default() }
+        Self { table: Table::default(), ages: Ages::default(), lags: Lags::default() }
     }
 
     /// How many connections there are.
@@ -73,9 +75,9 @@ impl<S> ConnTable<S> {
 
     /// Adds a connection.
     pub fn insert(&mut self, socket: S, now: Now) -> Token {
-        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
-        let slot = self.table.insert(Conn::new(socket, self.generation, now));
-        Token { slot, generation: self.generation }
+        let generation = self.ages.next(now);
+        let slot = self.table.insert(Conn::new(socket, generation, now));
+        Token { slot, generation }
     }
 
     /// The connection that a token names, if it still lives.
@@ -91,6 +93,24 @@ impl<S> ConnTable<S> {
     /// The connection in a slot, if the slot is taken.
     pub fn in_slot(&self, slot: u32) -> Option<&Conn<S>> {
         self.table.get(slot)
+    }
+
+    /// How old they are.
+    #[must_use]
+    pub fn ages(&self) -> &Ages {
+        &self.ages
+    }
+
+    /// How many connections came after the one in a slot.
+    #[must_use]
+    pub fn rank(&self, slot: u32) -> u32 {
+        self.ages.rank(self.table[slot].generation)
+    }
+
+    /// When the connection in a slot was opened; late by a 64th of its age at most.
+    #[must_use]
+    pub fn opened(&self, slot: u32) -> Tick {
+        self.ages.opened(self.table[slot].generation)
     }
 
     /// What they have queued, each by its slot, and all together.
@@ -136,9 +156,6 @@ impl<S> IndexMut<u32> for ConnTable<S> {
         &mut self.table[slot]
     }
 }
-
-/// Generations leave the topmost bit free: the reactor's own tokens have it.
-const GENERATION_MASK: u32 = u32::MAX >> 1;
 
 #[cfg(test)]
 mod tests {

@@ -110,6 +110,7 @@ impl<S: Socket> Shard<S> {
         let (channels, owned) = (&self.hub.channels, &self.hub.owned);
         put(&mut heap.slab, &mut heap.reserved, self.conns.extent());
         put(&mut heap.queues, &mut heap.reserved, self.conns.lags().extent());
+        put(&mut heap.fixed, &mut heap.reserved, self.conns.ages().extent());
         put(&mut heap.channels, &mut heap.reserved, channels.extent());
         for extent in owned.extents().into_iter().chain([self.hub.presence.extent()]) {
             put(&mut heap.channels_owned, &mut heap.reserved, extent);
