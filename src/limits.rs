@@ -99,7 +99,7 @@ pub const CONFIG_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that `roost publish CHANNEL -` takes from its standard input.
 pub const STDIN_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of an API answer's body that the command line takes.
-pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Time that the command line waits for a connection or for one read or write of an API call, in milliseconds.
 pub const CLIENT_TIMEOUT_MS: u64 = 10_000;
 /// Longest first wait before `roost tail` connects again, in milliseconds; it doubles with each failure.
@@ -133,6 +133,18 @@ pub const BENCH_ROUNDS_MAX: usize = 1000;
 
 /// Channels that one shard lists for one API call.
 pub const CHANNELS_LISTED_MAX: usize = 10_000;
+/// Connections that `GET /connections` tells of, unless it is told otherwise.
+pub const CONNECTIONS_LISTED: usize = 20;
+/// Connections that `GET /connections` tells of at most.
+pub const CONNECTIONS_LISTED_MAX: usize = 1_000;
+/// Channels of each that are named there.
+pub const CHANNELS_TOLD: usize = 3;
+/// Looks at connections in one turn of a walk for the API: a tenth of a millisecond with cold caches.
+pub const WALK_BUDGET: usize = 4 * 1024;
+/// What a question to the kernel about a socket weighs against a look at a connection in memory.
+pub const KERNEL_LOOKS: usize = 16;
+/// Walks that may wait for one another in a shard; whoever asks for more is not answered.
+pub const WALKS_MAX: usize = 64;
 /// Owned channels looked at, and kept publications dropped, in one turn because their time may be over.
 pub const EXPIRY_BUDGET: usize = 1024;
 /// Slots that the clock hand visits in one turn at most.

@@ -296,7 +296,22 @@ fn ctl_asks_the_api_and_says_whose_answer_it_does_not_understand() {
 fn ctl_without_a_question_is_wrong_usage_and_lists_them() {
     let (code, out, err) = run(&["ctl"]);
     assert_eq!((code, out.as_str()), (2, ""));
-    assert!(err.contains("density"), "{err}");
+    assert!(err.contains("conns") && err.contains("density"), "{err}");
+}
+
+#[test]
+fn ctl_conns_names_the_values_that_an_option_takes() {
+    for (args, words) in [
+        (["--top", "oldest"], "[possible values: lag, age, bytes]"),
+        (["--limit", "0"], "0 is not in 1..=1000"),
+        (["--limit", "1001"], "1001 is not in 1..=1000"),
+        (["--limit", "many"], "invalid digit"),
+        (["--api", "nowhere"], "nowhere"),
+    ] {
+        let (code, out, err) = run(&[&["ctl", "conns"][..], &args].concat());
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+        assert!(err.contains(words), "{args:?}: {err}");
+    }
 }
 
 /// Accepts one subscriber as `roost.v1`; the second value is the path with its query.

@@ -4,6 +4,7 @@
 
 pub mod answers;
 pub mod channels;
+pub mod connections;
 pub mod density;
 pub mod pace;
 pub mod page;

@@ -1,6 +1,8 @@
 //! Which call a request head asks for. Must never read a body.
 
+use super::connections::{Listing, nobody};
 use crate::dialect::native::check_channel;
+use crate::hub::conn_key::ConnKey;
 use crate::limits::{NDJSON_BYTES_MAX, PUBLISH_BODY_BYTES_MAX};
 use crate::proto::http::{Head, Refusal};
 use crate::proto::origin::OriginPolicy;
@@ -30,6 +32,10 @@ pub enum Route {
         /// The name, decoded.
         name: Arc<str>,
     },
+    /// `GET /connections?top=&limit=`.
+    Connections(Listing),
+    /// `GET /connections/{id}`.
+    Connection(ConnKey),
     /// `GET /healthz`: the process is alive.
     Health,
     /// `GET /readyz`: the node takes connections.
@@ -73,16 +79,32 @@ impl Route {
             "/" => method(head, "GET").map(|()| Self::StatusPage),
             "/status" => method(head, "GET").map(|()| Self::Status),
             "/status/events" => method(head, "GET").map(|()| Self::StatusEvents),
-            path => {
-                let (presence, name) = match path.strip_prefix("/presence/") {
-                    Some(name) => (true, name),
-                    None => (false, path.strip_prefix("/channels/").ok_or_else(not_found)?),
-                };
+            "/connections" => {
                 method(head, "GET")?;
-                let name = channel(name)?;
-                Ok(if presence { Self::Presence { name } } else { Self::Channel { name } })
+                Listing::from_query(head.query).map(Self::Connections)
+            }
+            path => {
+                let inner = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+                let (place, name) = inner.ok_or_else(not_found)?;
+                match place {
+                    "channels" => method(head, "GET").and_then(|()| channel(name)).map(Self::channel),
+                    "presence" => method(head, "GET").and_then(|()| channel(name)).map(Self::presence),
+                    "connections" => {
+                        method(head, "GET")?;
+                        name.parse().map(Self::Connection).map_err(|_| nobody())
+                    }
+                    _ => Err(not_found()),
+                }
             }
         }
+    }
+
+    fn channel(name: Arc<str>) -> Self {
+        Self::Channel { name }
+    }
+
+    fn presence(name: Arc<str>) -> Self {
+        Self::Presence { name }
     }
 
     /// Bytes of body that the call takes.
@@ -94,6 +116,8 @@ impl Route {
             Self::Channels { .. }
             | Self::Channel { .. }
             | Self::Presence { .. }
+            | Self::Connections(_)
+            | Self::Connection(_)
             | Self::Health
             | Self::Ready
             | Self::Metrics
@@ -107,7 +131,7 @@ impl Route {
 
 fn not_found() -> Refusal {
     let message = "there are /, /status, /status/events, /publish, /channels, /channels/{name}, /presence/{name}, \
-                   /healthz, /readyz, /metrics and /debug/density here";
+                   /connections, /connections/{id}, /healthz, /readyz, /metrics and /debug/density here";
     Refusal::new(404, "not_found", message)
 }
 
@@ -144,6 +168,8 @@ fn is_ndjson(head: &Head<'_>) -> Result<bool, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::connections::Top;
+    use crate::hub::ShardId;
 
     fn route(text: &str) -> Result<Route, u16> {
         let text = format!("{text}\r\nHost: localhost:8081\r\n\r\n");
@@ -161,6 +187,10 @@ mod tests {
         assert_eq!(route("GET /channels?prefix=a%3A HTTP/1.1"), Ok(Route::Channels { prefix: "a:".into() }));
         assert_eq!(route("GET /channels/a%2Fb/c HTTP/1.1"), Ok(Route::Channel { name: "a/b/c".into() }));
         assert_eq!(route("GET /presence/a%2Fb/c HTTP/1.1"), Ok(Route::Presence { name: "a/b/c".into() }));
+        let listing = Listing { top: Top::Bytes, limit: 7 };
+        let key = ConnKey { shard: ShardId(1), slot: 0x2a, generation: 3 };
+        assert_eq!(route("GET /connections?limit=7&top=bytes HTTP/1.1"), Ok(Route::Connections(listing)));
+        assert_eq!(route("GET /connections/1.2a.3 HTTP/1.1"), Ok(Route::Connection(key)));
         assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics));
         assert_eq!(route("GET /debug/density HTTP/1.1"), Ok(Route::Density));
         assert_eq!(route("GET / HTTP/1.1"), Ok(Route::StatusPage));
@@ -181,6 +211,13 @@ mod tests {
             ("GET /channels/ HTTP/1.1", 400),
             ("GET /presence/ HTTP/1.1", 400),
             ("GET /presence HTTP/1.1", 404),
+            ("GET /connections?top=oldest HTTP/1.1", 400),
+            ("POST /connections HTTP/1.1", 405),
+            ("DELETE /connections/1.2.3 HTTP/1.1", 405),
+            ("GET /connections/ HTTP/1.1", 404),
+            ("GET /connections/one HTTP/1.1", 404),
+            ("GET /connections/1.2.3/channels HTTP/1.1", 404),
+            ("GET /nothing/at/all HTTP/1.1", 404),
             ("POST /presence/a HTTP/1.1", 405),
             ("POST /publish HTTP/1.1\r\nContent-Type: text/plain", 415),
             ("POST /publish HTTP/1.1\r\nOrigin: https://evil.example", 403),

@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use crate::config::{ApiAddr, Options};
 
 mod bench;
+mod conns;
 mod ctl;
 mod density;
 mod http_client;
@@ -19,6 +20,7 @@ mod output;
 mod publish;
 mod resume;
 mod serve;
+mod table;
 mod tail;
 
 /// Runs the command line and says how it went: 0 fine, 1 refused or failed, 2 wrong usage.

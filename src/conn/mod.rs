@@ -82,6 +82,12 @@ impl Phase {
         }
     }
 
+    /// Whether it was told to go, or is gone.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Lingering | Self::Dead)
+    }
+
     /// Whether frames are exchanged.
     #[must_use]
     pub const fn is_websocket(self) -> bool {

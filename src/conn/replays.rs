@@ -60,6 +60,12 @@ impl Replays {
         self.waiting.first().copied()
     }
 
+    /// Where a channel stands, if there is something of it to get.
+    #[must_use]
+    pub fn since(&self, channel: ChannelId) -> Option<Cursor> {
+        self.waiting.iter().find(|replay| replay.channel == channel).map(|replay| replay.since)
+    }
+
     /// Adds a channel.
     pub fn push(&mut self, replay: Replay) {
         self.waiting.push(replay);

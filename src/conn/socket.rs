@@ -2,6 +2,7 @@
 //! gives it faults. Must never know which.
 
 use std::io;
+use std::net::SocketAddr;
 
 /// A non-blocking stream. Every call may fail with [`io::ErrorKind::WouldBlock`]: wait for readiness.
 pub trait Socket {
@@ -28,4 +29,25 @@ pub trait Socket {
     /// # Errors
     /// When the peer is gone already.
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Where the peer is. None where it is gone already, or the stream has no address.
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// What went through the stream so far. None where nobody counts.
+    fn traffic(&self) -> Option<Traffic> {
+        None
+    }
+}
+
+/// What went through a stream, as whoever carries it counted: a connection itself has no room for that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes that the peer is known to have got.
+    pub sent_bytes: u64,
+    /// Bytes that came from it.
+    pub received_bytes: u64,
+    /// How long a byte and the word that it has come are on their way together, in microseconds.
+    pub rtt_us: u32,
 }

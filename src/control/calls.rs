@@ -2,6 +2,7 @@
 
 use crate::api::Reply;
 use crate::api::channels::Gathered;
+use crate::api::connections::{Detail, Found, Listing, single};
 use crate::api::publish::{Batch, Outcome};
 use crate::api::status::{Seen, Survey};
 use crate::clock::Now;
@@ -34,6 +35,8 @@ enum Kind {
     Channels { gathered: Gathered, of: Of },
     Survey { survey: Survey, purpose: Purpose },
     Look { asked_ms: u64, shards: Vec<Option<Seen>> },
+    Connections(Found),
+    Connection(Option<Box<Detail>>),
 }
 
 /// What counters are for.
@@ -124,6 +127,18 @@ impl Call {
         Self { caller, due_ms: asked_ms + CALL_TIMEOUT_MS, missing: shards, kind }
     }
 
+    /// Who is at the top of all connections.
+    #[must_use]
+    pub(super) fn connections(caller: Caller, due_ms: u64, shards: usize, listing: Listing) -> Self {
+        Self { caller, due_ms, missing: shards, kind: Kind::Connections(Found::new(listing)) }
+    }
+
+    /// All about one connection, whose shard is asked alone.
+    #[must_use]
+    pub(super) fn connection(caller: Caller, due_ms: u64) -> Self {
+        Self { caller, due_ms, missing: 1, kind: Kind::Connection(None) }
+    }
+
     /// Whether everything is there.
     #[must_use]
     pub(super) fn is_complete(&self) -> bool {
@@ -155,12 +170,18 @@ impl Call {
                 let after_ms = now.mono_ms - *asked_ms;
                 shards[shard] = Some(Seen { look: *look, after_ms, mailbox_bytes: 0 });
             }
+            (Kind::Connections(found), Answer::Connections { connections, total }) => {
+                found.add(connections, total);
+            }
+            (Kind::Connection(found), Answer::Connection(detail)) => *found = detail,
             (
                 Kind::Publish { .. }
                 | Kind::Counters { .. }
                 | Kind::Channels { .. }
                 | Kind::Survey { .. }
-                | Kind::Look { .. },
+                | Kind::Look { .. }
+                | Kind::Connections(_)
+                | Kind::Connection(_),
                 _,
             ) => {
                 unreachable!("an answer to another question")
@@ -184,10 +205,14 @@ impl Call {
             Kind::Look { shards, .. } => Finished::Look(shards),
             // A page that shows which shard is silent shows what the others say.
             Kind::Survey { survey, purpose: Purpose::Status } => Finished::Survey(survey, Purpose::Status),
-            Kind::Channels { .. } | Kind::Survey { .. } if !complete => {
+            Kind::Channels { .. } | Kind::Survey { .. } | Kind::Connections(_) | Kind::Connection(_)
+                if !complete =>
+            {
                 Finished::Reply(Reply::refusal(&silent()))
             }
             Kind::Survey { survey, purpose } => Finished::Survey(survey, purpose),
+            Kind::Connections(found) => Finished::Reply(found.reply()),
+            Kind::Connection(detail) => Finished::Reply(single(detail.as_deref())),
             Kind::Channels { gathered, of } => Finished::Reply(match of {
                 Of::All => gathered.list(),
                 Of::Single(name) => gathered.single(&name),

@@ -3,6 +3,7 @@
 use super::Control;
 use super::calls::{Call, Caller, Of, Purpose, overloaded};
 use super::conn::Request;
+use crate::api::connections::nobody;
 use crate::api::page::page;
 use crate::api::publish::{Batch, Publication};
 use crate::api::{Reply, Route};
@@ -44,6 +45,18 @@ impl Control {
             Route::Presence { name } => {
                 let call = Call::channels(caller, due_ms, shards, Of::Presence(name.clone()));
                 self.ask(call, &Question::Channel(name));
+            }
+            Route::Connections(listing) => {
+                let call = Call::connections(caller, due_ms, shards, listing);
+                self.ask(call, &Question::Connections(listing));
+            }
+            Route::Connection(key) if usize::from(key.shard.0) >= shards => {
+                self.reply(now, caller, &Reply::refusal(&nobody()));
+            }
+            Route::Connection(key) => {
+                let ticket = self.ticket(Call::connection(caller, due_ms));
+                let mail = Mail::Ask { ticket, question: Question::Connection(key) };
+                self.sender.sort(Parcel::Shard(key.shard, mail));
             }
             Route::Metrics => self.ask(Call::counters(caller, due_ms, shards), &Question::Counters),
             Route::Density => self.survey(now, caller, Purpose::Density),

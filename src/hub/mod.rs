@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod calendar;
 pub mod channels;
+pub mod conn_key;
 pub mod events;
 pub mod history;
 pub mod ids;

@@ -10,6 +10,7 @@ pub mod text;
 use crate::disconnect::Bound;
 use cause::{Cause, TOKEN_CAUSES};
 use ends::Ends;
+use serde::{Deserialize, Serialize};
 
 /// One shard's counters. All but the gauges only ever rise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,7 +106,8 @@ pub struct Counters {
 }
 
 /// How a client is connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// A WebSocket.
     WebSocket,

@@ -1,6 +1,7 @@
 //! What shards and the control thread say to each other. One queue a receiver, first in first out: what an owner
 //! answers to a join and what it publishes travel the same road, so that nothing can overtake.
 
+use crate::api::connections::{Connection, Detail, Listing};
 use crate::config::policy::Policies;
 use crate::conn::subscriptions::Subscription;
 use crate::dialect::cursor::Cursor;
@@ -18,16 +19,7 @@ use crate::proto::origin::OriginPolicy;
 use crate::tokens::{Demands, Keys};
 use std::sync::Arc;
 
-/// A connection, wherever it lives. A stale key finds nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnKey {
-    /// Its shard.
-    pub shard: ShardId,
-    /// Its slot there.
-    pub slot: u32,
-    /// Which of the slot's connections it is.
-    pub generation: u32,
-}
+pub use crate::hub::conn_key::ConnKey;
 
 /// The `id` of a request, to be echoed: the client's JSON.
 pub type RequestId = Option<Box<str>>;
@@ -232,6 +224,10 @@ pub enum Question {
     },
     /// What its memory is spent on, and its largest channels. The reactor puts in what it owns beside the shard before it hands the question over.
     Density(Box<Heap>),
+    /// Who is at the top of its connections.
+    Connections(Listing),
+    /// One connection.
+    Connection(ConnKey),
 }
 
 /// To the control thread.
@@ -285,6 +281,15 @@ pub enum Answer {
         /// The channels.
         top: Top,
     },
+    /// Who is at the top of its connections.
+    Connections {
+        /// As many as were asked for, the topmost first.
+        connections: Vec<Connection>,
+        /// How many there are.
+        total: u64,
+    },
+    /// All about one connection; None where nobody has that id.
+    Connection(Option<Box<Detail>>),
 }
 
 /// Something to be carried out of a shard at the end of a turn.

@@ -20,6 +20,7 @@ mod head;
 mod http;
 mod pass;
 mod poll;
+mod portrait;
 mod post;
 mod presence;
 mod read;
@@ -31,6 +32,7 @@ mod survey;
 mod sweep;
 mod upgrade;
 mod view;
+mod walk;
 mod write;
 
 use crate::clock::Now;
@@ -57,6 +59,7 @@ use std::io;
 use std::sync::Arc;
 use survey::Survey;
 use sweep::Hand;
+use walk::Walk;
 
 /// What a shard is told once.
 #[derive(Debug, Clone)]
@@ -176,6 +179,8 @@ pub struct Shard<S> {
     budget: Budget,
     drain: Option<Drain>,
     survey: Option<Box<Survey>>,
+    /// Those who look for connections, in the order in which they came.
+    walks: VecDeque<Walk>,
     /// Joins by now: tells one from another.
     joins: u32,
     rng: fastrand::Rng,
@@ -208,6 +213,7 @@ impl<S: Socket> Shard<S> {
             replies: Vec::new(),
             drain: None,
             survey: None,
+            walks: VecDeque::new(),
             joins: 0,
             rng,
         }
@@ -284,9 +290,9 @@ impl<S: Socket> Shard<S> {
         self.free_dead(now);
         self.tell_counts(now);
         let announce_at = self.announce(now);
-        let surveying = self.survey_step();
+        let walking = self.survey_step() | self.walk_step(now);
         let listed = !self.again.is_empty() || !self.replays.is_empty() || !self.catch_ups.is_empty();
-        if draining || cutting || surveying || listed || self.passes.is_ready() || !self.dead.is_empty() {
+        if draining || cutting || walking || listed || self.passes.is_ready() || !self.dead.is_empty() {
             return Next::Now;
         }
         match [sweep_at, expiry_at, announce_at, rest_at].into_iter().flatten().min() {
@@ -325,6 +331,7 @@ impl<S: Socket> Shard<S> {
         self.catch_ups.shrink();
         self.passes.shrink();
         self.dead.shrink_to_fit();
+        self.walks.shrink_to_fit();
         self.replies.shrink_to_fit();
     }
 

@@ -8,6 +8,7 @@
 use super::Shard;
 use super::conn_table::Token;
 use super::mail::{Answer, Parcel, Report};
+use super::walk::Walk;
 use crate::conn::Conn;
 use crate::conn::socket::Socket;
 use crate::hub::channels::Channel;
@@ -134,7 +135,7 @@ impl<S: Socket> Shard<S> {
     fn list_bytes(&self) -> usize {
         let again = (self.again.capacity() + self.replays.capacity()) * size_of::<Token>();
         let passes = self.passes.heap_bytes();
-        let dead = self.dead.capacity() * size_of::<u32>();
+        let dead = self.dead.capacity() * size_of::<u32>() + self.walks.capacity() * size_of::<Walk>();
         again + self.catch_ups.heap_bytes() + passes + dead + self.replies.capacity()
     }
 }

@@ -6,7 +6,6 @@ use crate::conn::Phase;
 use crate::conn::socket::Socket;
 use crate::dialect::native::{self, Answer, SUBPROTOCOL};
 use crate::disconnect::Disconnect;
-use crate::hub::ShardId;
 use crate::metrics::cause::Cause;
 use crate::proto::handshake::{self, Upgrade};
 use crate::proto::http::{Head, Refusal};
@@ -54,14 +53,9 @@ impl<S: Socket> Shard<S> {
     }
 
     fn welcome(&mut self, slot: u32) {
-        let session = session(self.settings.id, slot, self.conns[slot].generation);
+        let session = self.key(slot).to_string();
         let ping_ms = self.settings.limits.ping_interval_ms;
         let answer = Answer::Welcome { session: &session, ping_ms, node: &self.settings.node };
         native::put_answer(&mut self.replies, &answer, None);
     }
-}
-
-/// A connection's id, as the API knows it.
-pub(super) fn session(shard: ShardId, slot: u32, generation: u32) -> String {
-    format!("{:x}.{slot:x}.{generation:x}", shard.0)
 }

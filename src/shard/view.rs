@@ -1,8 +1,8 @@
 //! What the control thread may see of a shard. Must never change anything that a client could tell.
 
 use super::Shard;
-use super::mail::{Answer, Parcel, Question, Report};
-use super::upgrade::session;
+use super::conn_table::Token;
+use super::mail::{Answer, ConnKey, Parcel, Question, Report};
 use crate::clock::Now;
 use crate::conn::socket::Socket;
 use crate::dialect::cursor::Cursor;
@@ -23,6 +23,10 @@ impl<S: Socket> Shard<S> {
             Question::Channel(name) => self.view_channel(now, &name),
             Question::Channels { prefix } => self.view_channels(now, &prefix),
             Question::Density(around) => return self.begin_survey(ticket, *around),
+            Question::Connections(listing) => return self.begin_walk(ticket, listing),
+            Question::Connection(ConnKey { slot, generation, .. }) => {
+                Answer::Connection(self.portray(now, Token { slot, generation }))
+            }
         };
         self.parcels.push(Parcel::Control(Report::Answer { ticket, shard: self.settings.id, answer }));
     }
@@ -59,7 +63,7 @@ impl<S: Socket> Shard<S> {
         slowest.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         slowest.truncate(SLOWEST_LISTED_MAX);
         let laggard = |(bytes, slot): (usize, u32)| Laggard {
-            session: session(self.settings.id, slot, self.conns[slot].generation).into(),
+            session: self.key(slot).to_string().into(),
             queued_bytes: bytes as u64,
             over_soft_ms: since(slot).map(|since| since.elapsed_ms(now)),
         };

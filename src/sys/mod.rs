@@ -13,6 +13,7 @@ pub mod proc_text;
 pub mod reuseport;
 pub mod scheduler;
 pub mod signals;
+pub mod tcp_info;
 
 /// Another allocator is left as it is.
 #[cfg(not(target_env = "gnu"))]

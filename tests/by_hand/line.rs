@@ -1,11 +1,12 @@
 //! A client's end of a connection: what it sends, what it takes, and what it got.
 
-use roost::conn::socket::Socket;
+use roost::conn::socket::{Socket, Traffic};
 use roost::proto::frame::{Opcode, put_masked_frame};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// A peer that takes as many bytes as it has room for.
@@ -22,6 +23,10 @@ pub(crate) struct Peer {
     pub(crate) writes: usize,
     /// The node ended its side.
     pub(crate) finished: bool,
+    /// Where it is, if that is known.
+    pub(crate) address: Option<SocketAddr>,
+    /// What is counted of it.
+    pub(crate) traffic: Traffic,
 }
 
 /// The test holds one end, the shard the other.
@@ -41,8 +46,17 @@ impl Line {
     /// A client with all the room that there is, which sends this.
     pub(crate) fn sending(bytes: impl AsRef<[u8]>) -> Self {
         let (sends, got) = (VecDeque::from(bytes.as_ref().to_vec()), Vec::new());
-        let peer =
-            Peer { sends, got, room: usize::MAX, ended: false, broken: false, writes: 0, finished: false };
+        let peer = Peer {
+            sends,
+            got,
+            room: usize::MAX,
+            ended: false,
+            broken: false,
+            writes: 0,
+            finished: false,
+            address: None,
+            traffic: Traffic::default(),
+        };
         Self(Rc::new(RefCell::new(peer)))
     }
 
@@ -85,6 +99,14 @@ impl Socket for Line {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().finished = true;
         Ok(())
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.0.borrow().address
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.0.borrow().traffic)
     }
 }
 

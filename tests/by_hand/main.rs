@@ -3,6 +3,7 @@
 
 mod attempts;
 mod budget;
+mod connections;
 mod fallback;
 mod lag;
 mod line;

@@ -4,6 +4,7 @@
 mod api;
 mod channels;
 mod client;
+mod connections;
 mod events;
 mod fallback;
 mod frames;

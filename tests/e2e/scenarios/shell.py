@@ -60,3 +60,30 @@ def ctl_density(world):
     world.wait()
     code, _, complaint = ctl()
     assert code == 1 and world.api in complaint and "does a node run there?" in complaint, complaint
+
+
+@scenario("roost ctl conns lists who is connected, and with --json what the API says")
+def ctl_conns(world):
+    def ctl(*arguments):
+        process = world.run([binary(), "ctl", "conns", "--api", world.api, *arguments])
+        said, complaint = process.communicate(timeout=10)
+        return process.returncode, said, complaint
+
+    assert ctl() == (0, "0 connections\n", "")
+    for number in range(3):
+        world.subscriber(f"user:{number}")
+    code, said, complaint = ctl("--top", "age", "--limit", "2")
+    lines = said.splitlines()
+    assert code == 0 and lines[0] == "2 of 3 connections" and not complaint, (said, complaint)
+    assert lines[2].split() == "connection transport age queued sent received peer user channels".split(), said
+    rows = [line.split() for line in lines[3:]]
+    assert len(rows) == 2 and {row[-1] for row in rows} < {"user:0", "user:1", "user:2"}, said
+    assert all(row[1] == "websocket" and row[3] == "0" and int(row[4].replace(",", "")) > 0 for row in rows), said
+    code, said, complaint = ctl("--json", "--top", "bytes")
+    found = json.loads(said)
+    assert code == 0 and found["total"] == 3 and len(found["connections"]) == 3, (said, complaint)
+    one = world.curl("/connections/" + found["connections"][0]["connection"]).json()
+    assert one["channels"][0]["state"] == "live" and one["age_s"] < 60, one
+    for wrong in (["--top", "oldest"], ["--limit", "0"], ["--limit", "1001"], ["lag"]):
+        code, said, complaint = ctl(*wrong)
+        assert code == 2 and not said and complaint.startswith("error: "), (wrong, complaint)
