@@ -164,7 +164,7 @@ pub fn plan(wanted: usize, shards: usize, host: Host) -> Result<Plan, Shortage> 
         });
     }
     in_own_tables(wanted, shards, host).ok_or_else(|| {
-        let (tables, fit) = most(shards, host);
+        let (tables, fit) = most(shards, SHARDS_MAX, host);
         Shortage::Descriptors { limit: host.descriptors, tables, fit, needed: needed(wanted, shards, host) }
     })
 }
@@ -185,17 +185,24 @@ fn in_own_tables(wanted: usize, shards: usize, host: Host) -> Option<Plan> {
     plans.find(|(_, carried)| *carried >= wanted).map(|(plan, _)| plan)
 }
 
+/// The most connections that descriptors carry on at least `shards` and at most `shards_max` shards; none where not even
+/// the first number of them may be had.
+#[must_use]
+pub fn carried(shards: usize, shards_max: usize, host: Host) -> usize {
+    if shards > shards_max { 0 } else { most(shards, shards_max.min(SHARDS_MAX), host).1 }
+}
+
 /// The most connections that descriptors carry in any way, and in how many tables. More tables are not always more
 /// room: every table holds every shard's waker.
-fn most(shards: usize, host: Host) -> (usize, usize) {
+fn most(shards: usize, shards_max: usize, host: Host) -> (usize, usize) {
     let own =
-        (shards..=SHARDS_MAX).filter(|_| host.separable).map(|shards| (shards, own_tables(shards, host).1));
+        (shards..=shards_max).filter(|_| host.separable).map(|shards| (shards, own_tables(shards, host).1));
     own.chain([(1, one_table(shards, host))]).max_by_key(|&(_, carried)| carried).unwrap_or_default()
 }
 
 /// The least limit of a table, in steps that people like, under which `wanted` connections fit.
 fn needed(wanted: usize, shards: usize, host: Host) -> usize {
-    let fits = |descriptors| most(shards, Host { descriptors, ..host }).1 >= wanted;
+    let fits = |descriptors| carried(shards, SHARDS_MAX, Host { descriptors, ..host }) >= wanted;
     let (mut low, mut high) = (host.descriptors, host.descriptors + 1);
     while !fits(high) {
         (low, high) = (high, high.saturating_mul(2));

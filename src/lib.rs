@@ -11,6 +11,7 @@ pub mod conn;
 pub mod control;
 pub mod dialect;
 pub mod disconnect;
+pub mod doctor;
 pub mod hub;
 pub mod keyring;
 pub mod lag;

@@ -14,6 +14,7 @@ mod bench;
 mod conns;
 mod ctl;
 mod density;
+mod doctor;
 mod http_client;
 mod logging;
 mod output;
@@ -138,12 +139,13 @@ fn api_address(matches: &ArgMatches) -> Result<ApiAddr, Failure> {
     Ok(flag_or_variable(matches, "api", "ROOST_API")?.unwrap_or_else(|| Options::default().api))
 }
 
-const SUBCOMMANDS: [Subcommand; 5] = [
+const SUBCOMMANDS: [Subcommand; 6] = [
     Subcommand { command: serve::command, run: serve::run },
     Subcommand { command: publish::command, run: publish::run },
     Subcommand { command: tail::command, run: tail::run },
     Subcommand { command: bench::command, run: bench::run },
     Subcommand { command: ctl::command, run: ctl::run },
+    Subcommand { command: doctor::command, run: doctor::run },
 ];
 
 const QUICK_START: &str = "\

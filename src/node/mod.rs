@@ -1,6 +1,7 @@
 //! Wires a node: descriptors, listeners, mailboxes, shards, the control thread. Must never serve anything itself.
 
 mod error;
+mod limits;
 mod listeners;
 
 pub use error::NodeError;
@@ -52,6 +53,7 @@ pub fn run(
     let signals = catch_signals().map_err(|error| NodeError::System("signals", error))?;
     let raised = descriptors::raise().map_err(|error| NodeError::System("descriptor limits", error))?;
     let plan = plan(&config, raised)?;
+    limits::warn(&config, raised, plan);
     let origins = OriginPolicy::parse(&config.origins).map_err(NodeError::Origins)?;
     let keys = token_keys::read(&config).map_err(NodeError::TokenKey)?;
     let public = listen_public(&config, plan)?;

@@ -11,31 +11,52 @@ pub fn memory_bytes() -> Option<usize> {
     least(&groups, |file| fs::read_to_string(file).ok())
 }
 
-/// The least of all bounds that hold for a process in `groups`, the text of `/proc/self/cgroup`.
+/// A kind of bound, and where the kernel keeps it (cgroup-v2.rst, cgroup-v1/memory.rst, cgroup-v1/pids.rst).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// The file of cgroup v2.
+    v2: &'static str,
+    /// The controller and the file of v1; none where v1 has no such bound.
+    v1: Option<(&'static str, &'static str)>,
+}
+
+/// Above which the group's processes are killed.
+pub const MEMORY: Bound = Bound { v2: "memory.max", v1: Some(("memory", "memory.limit_in_bytes")) };
+/// Above which they are slowed down.
+pub const MEMORY_HIGH: Bound = Bound { v2: "memory.high", v1: None };
+/// Above which they get no further thread.
+pub const TASKS: Bound = Bound { v2: "pids.max", v1: Some(("pids", "pids.max")) };
+
+impl Bound {
+    /// Every file that may hold such a bound for a process in `groups`, the text of its `/proc/PID/cgroup`: from its own
+    /// group up to the root.
+    pub fn files(self, groups: &str) -> impl Iterator<Item = PathBuf> {
+        groups.lines().filter_map(move |line| self.files_of(line)).flatten()
+    }
+
+    /// Of one line, `ID:CONTROLLERS:PATH` (cgroups(7)): v2 is the line without controllers.
+    fn files_of(self, line: &str) -> Option<impl Iterator<Item = PathBuf> + use<>> {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let (root, file) = match self.v1 {
+            _ if controllers.is_empty() => (PathBuf::from(ROOT), self.v2),
+            Some((controller, file)) if controllers.split(',').any(|name| name == controller) => {
+                (Path::new(ROOT).join(controller), file)
+            }
+            _ => return None,
+        };
+        let path = path.trim_start_matches('/').to_owned();
+        let ancestors: Vec<PathBuf> = Path::new(&path).ancestors().map(Path::to_owned).collect();
+        Some(ancestors.into_iter().map(move |group| root.join(group).join(file)))
+    }
+}
+
+/// The least of all bounds of memory that hold for a process in `groups`, the text of `/proc/self/cgroup`.
 fn least(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<usize> {
     // A container may see its own group as the root, and its path as the host has it: what is not there has no bound.
-    bounds(groups).filter_map(|file| read(&file)?.trim().parse().ok()).min()
+    MEMORY.files(groups).filter_map(|file| read(&file)?.trim().parse().ok()).min()
 }
 
-/// Every file that may hold a bound, from the group of the process up to the root.
-fn bounds(groups: &str) -> impl Iterator<Item = PathBuf> {
-    groups.lines().filter_map(bounds_of).flatten()
-}
-
-/// Of one line, `ID:CONTROLLERS:PATH` (cgroups(7)): v2 is the line without controllers.
-fn bounds_of(line: &str) -> Option<impl Iterator<Item = PathBuf>> {
-    let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-    let (root, file) = match controllers {
-        "" => ("/sys/fs/cgroup", "memory.max"),
-        list if list.split(',').any(|name| name == "memory") => {
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
-        }
-        _ => return None,
-    };
-    let path = path.trim_start_matches('/').to_owned();
-    let ancestors: Vec<PathBuf> = Path::new(&path).ancestors().map(Path::to_owned).collect();
-    Some(ancestors.into_iter().map(move |group| Path::new(root).join(group).join(file)))
-}
+const ROOT: &str = "/sys/fs/cgroup";
 
 #[cfg(test)]
 mod tests {
@@ -69,13 +90,19 @@ mod tests {
     #[test]
     fn of_version_1_the_memory_controller_alone_is_asked() {
         let groups = "9:name=systemd:/a\n4:memory,hugetlb:/a\n3:cpuset:/a\n0::/\n";
-        let asked: Vec<PathBuf> = bounds(groups).collect();
+        let asked: Vec<PathBuf> = MEMORY.files(groups).collect();
         let expected = [
             "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
             "/sys/fs/cgroup/memory/memory.limit_in_bytes",
             "/sys/fs/cgroup/memory.max",
         ];
         assert_eq!(asked, expected.map(PathBuf::from));
+        let asked: Vec<PathBuf> = TASKS.files("4:memory,pids:/a\n").collect();
+        assert_eq!(
+            asked,
+            ["/sys/fs/cgroup/pids/a/pids.max", "/sys/fs/cgroup/pids/pids.max"].map(PathBuf::from)
+        );
+        assert_eq!(MEMORY_HIGH.files("4:memory:/a\n").count(), 0);
         assert_eq!(found("", &[]), None);
         assert_eq!(found("nonsense\n1\n:\n::::\n", &[]), None);
     }

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod descriptors;
 pub mod fd_table;
 pub mod footprint;
+pub mod host;
 pub mod listen;
 pub mod memory;
 pub mod proc_text;

@@ -1,6 +1,7 @@
-"""A fake host: a folder with the files of /proc, /sys and /etc that tune looks at, as Debian 12 has them after a boot.
+"""A fake host: a folder with the files of /proc, /sys and /etc that tune and roost doctor look at, as Debian 12 has them
+after a boot.
 
-Must never know what tune wants.
+Must never know what they want.
 """
 
 import shutil
@@ -31,8 +32,19 @@ SYSCTLS = {
     "net/ipv4/ip_local_port_range": "32768\t60999",
     "net/netfilter/nf_conntrack_max": "262144",
     "net/netfilter/nf_conntrack_buckets": "262144",
+    "net/netfilter/nf_conntrack_count": "12",
     "vm/overcommit_memory": "0",
+    "vm/max_map_count": "65530",
+    "kernel/threads-max": "127000",
+    "kernel/pid_max": "4194304",
 }
+# Of a process that a shell has started.
+LIMITS = """Limit                     Soft Limit           Hard Limit           Units
+Max processes             63500                63500                processes
+Max open files            1024                 1048576              files
+Max address space         unlimited            unlimited            bytes
+"""
+STATUS = "Name:\tcat\nUid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000000\nSeccomp:\t0\n"
 # What only the first network namespace has.
 HOST_NETWORK = ["net/core/netdev_max_backlog", "net/ipv4/tcp_mem", "net/ipv4/tcp_max_orphans"]
 SOFTNET = "{:08x} {:08x} 00000000 00000000 00000000 00000000\n"
@@ -44,8 +56,17 @@ class FakeRoot:
     def __init__(self, path, ram_mib=16384, page_kib=4, cores=4, queues=1, interrupts=0):
         self.path = path
         pages = ram_mib * 1024 // page_kib
-        self.write("proc/meminfo", f"MemTotal:       {ram_mib * 1024} kB\nMemFree:        1024 kB\n")
+        self.write("proc/meminfo", f"MemTotal:       {ram_mib * 1024} kB\nMemFree:        1024 kB\nSwapTotal:      0 kB\n")
         self.write("proc/self/smaps", f"5580-5581 r--p 00000000 fe:00 1 /bin/cat\nSize:   8 kB\nKernelPageSize:   {page_kib} kB\n")
+        self.write("proc/self/limits", LIMITS)
+        self.write("proc/self/status", STATUS)
+        self.write("proc/self/cgroup", "0::/user.slice/user-1000.slice/session-1.scope\n")
+        self.write("sys/fs/cgroup/user.slice/pids.max", "max\n")
+        self.write("sys/fs/cgroup/user.slice/user-1000.slice/pids.max", "41910\n")
+        self.write("sys/fs/cgroup/user.slice/user-1000.slice/pids.current", "7\n")
+        self.write("sys/fs/cgroup/user.slice/user-1000.slice/memory.max", "max\n")
+        self.write("proc/self/net/sockstat", "sockets: used 150\nTCP: inuse 5 orphan 0 tw 0 alloc 7 mem 1\n")
+        self.write("proc/loadavg", "0.00 0.01 0.05 1/140 612\n")
         self.write("proc/net/softnet_stat", "".join(SOFTNET.format(100, 0) for _ in range(cores)))
         self.write("sys/devices/system/cpu/online", f"0-{cores - 1}\n" if cores > 1 else "0\n")
         self.write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n")
@@ -54,6 +75,7 @@ class FakeRoot:
         computed = {
             "net/ipv4/tcp_mem": f"{limit * 3 // 4}\t{limit}\t{limit * 3 // 2}",
             "fs/file-max": str(ram_mib * 1024 // 10),
+            "fs/file-nr": f"1184\t0\t{ram_mib * 1024 // 10}",
             "vm/min_free_kbytes": "67584",
         }
         for key, value in {**SYSCTLS, **computed}.items():
