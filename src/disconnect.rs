@@ -31,6 +31,8 @@ pub enum Disconnect {
     CloseTimeout,
     /// The node shuts down or drains.
     GoingAway,
+    /// It was connected for as long as the node lets clients be.
+    TooOld,
     /// The peer broke RFC 6455.
     Protocol,
     /// A binary message on an endpoint that speaks JSON.
@@ -57,7 +59,7 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// All variants, in the order of the table: for metrics and for the reference page.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Refused,
@@ -65,6 +67,7 @@ impl Disconnect {
         Self::HandshakeTimeout,
         Self::CloseTimeout,
         Self::GoingAway,
+        Self::TooOld,
         Self::Protocol,
         Self::Binary,
         Self::BadUtf8,
@@ -88,6 +91,7 @@ impl Disconnect {
             Self::HandshakeTimeout => (0, "", "handshake_timeout", Fault::Peer, true),
             Self::CloseTimeout => (0, "", "close_timeout", Fault::Peer, true),
             Self::GoingAway => (1001, "going away", "going_away", Fault::Node, true),
+            Self::TooOld => (1001, "going away", "max_age", Fault::Node, true),
             Self::Protocol => (1002, "protocol error", "protocol", Fault::Peer, false),
             Self::Binary => (1003, "binary is not accepted here", "binary", Fault::Peer, false),
             Self::BadUtf8 => (1007, "invalid UTF-8", "bad_utf8", Fault::Peer, false),

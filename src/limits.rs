@@ -17,6 +17,8 @@ pub const PUBLICATION_BYTES_MAX: usize = 64 * 1024;
 /// Body bytes of one publish call: the data, and the names of as many channels as it may go to.
 pub const PUBLISH_BODY_BYTES_MAX: usize =
     PUBLICATION_BYTES_MAX + PUBLISH_CHANNELS_MAX * (CHANNEL_NAME_BYTES_MAX + 8) + 1024;
+/// Bytes of a body that asks for something to be done, such as a drain.
+pub const ORDER_BODY_BYTES_MAX: usize = 4 * 1024;
 /// Connections to the API at once.
 pub const API_CONNS_MAX: usize = 1024;
 /// Requests of one API connection served before the others get their turn.
@@ -152,6 +154,14 @@ pub const SWEEP_BUDGET: usize = 16 * 1024;
 /// Moments that a shard remembers to tell the ages of its connections by: 8 KB. Thinned out to a 64th of their age, those of a
 /// month are fewer.
 pub const AGE_MARKS_MAX: usize = 1024;
+/// Random part of the time that a goodbye asks a client to stay away, in milliseconds: the goodbyes themselves are spread.
+pub const DRAIN_RETRY_MS: u64 = 1000;
+/// Time from one goodbye of a shard to the next where the process is to end, in milliseconds at most: a few clients are no crowd.
+pub const DRAIN_PACE_MS: u64 = 50;
+/// Behind the last goodbye, the time for clients to answer it before the process ends, in milliseconds.
+pub const DRAIN_FAREWELL_MS: u64 = 2000;
+/// The goodbyes of a drain that fall into so many milliseconds share a turn.
+pub const DRAIN_STEP_MS: u64 = 20;
 /// Connections said goodbye to in one turn of a drain.
 pub const DRAIN_BUDGET: usize = 512;
 
@@ -335,6 +345,8 @@ pub struct Limits {
     pub idle_timeout_ms: u64,
     /// Time for a peer to answer a close frame, or to close after the last answer, in milliseconds.
     pub close_timeout_ms: u64,
+    /// Age at which a connection has to go, in milliseconds, or up to a fifth of it earlier; 0 lets it stay.
+    pub age_max_ms: u64,
     /// Connections that one shard holds.
     pub conns_per_shard_max: usize,
     /// See [`PASS_QUANTUM_WRITES`]; less makes a short list as hard to walk as a long one.
@@ -375,6 +387,7 @@ impl Default for Limits {
             ping_interval_ms: 25_000,
             idle_timeout_ms: 60_000,
             close_timeout_ms: 2_000,
+            age_max_ms: 0,
             conns_per_shard_max: usize::MAX,
             pass_quantum_writes: PASS_QUANTUM_WRITES,
             history_bytes: 64 * 1024 * 1024,

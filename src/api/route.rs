@@ -3,7 +3,7 @@
 use super::connections::{Listing, nobody};
 use crate::dialect::native::check_channel;
 use crate::hub::conn_key::ConnKey;
-use crate::limits::{NDJSON_BYTES_MAX, PUBLISH_BODY_BYTES_MAX};
+use crate::limits::{NDJSON_BYTES_MAX, ORDER_BODY_BYTES_MAX, PUBLISH_BODY_BYTES_MAX};
 use crate::proto::http::{Head, Refusal};
 use crate::proto::origin::OriginPolicy;
 use crate::proto::query::{decode_path, parameter};
@@ -44,6 +44,12 @@ pub enum Route {
     Metrics,
     /// `GET /debug/density`: what memory is spent on.
     Density,
+    /// `POST /drain`: everyone is sent away, or some are.
+    Drain,
+    /// `GET /drain`: how far that is.
+    DrainProgress,
+    /// `DELETE /drain`: no more are.
+    Resume,
     /// `GET /`: the status page.
     StatusPage,
     /// `GET /status`: the node at one look.
@@ -76,6 +82,7 @@ impl Route {
             "/readyz" => method(head, "GET").map(|()| Self::Ready),
             "/metrics" => method(head, "GET").map(|()| Self::Metrics),
             "/debug/density" => method(head, "GET").map(|()| Self::Density),
+            "/drain" => drain(head),
             "/" => method(head, "GET").map(|()| Self::StatusPage),
             "/status" => method(head, "GET").map(|()| Self::Status),
             "/status/events" => method(head, "GET").map(|()| Self::StatusEvents),
@@ -113,6 +120,7 @@ impl Route {
         match self {
             Self::Publish { ndjson: true } => NDJSON_BYTES_MAX,
             Self::Publish { ndjson: false } => PUBLISH_BODY_BYTES_MAX,
+            Self::Drain => ORDER_BODY_BYTES_MAX,
             Self::Channels { .. }
             | Self::Channel { .. }
             | Self::Presence { .. }
@@ -122,6 +130,8 @@ impl Route {
             | Self::Ready
             | Self::Metrics
             | Self::Density
+            | Self::DrainProgress
+            | Self::Resume
             | Self::StatusPage
             | Self::Status
             | Self::StatusEvents => 0,
@@ -131,8 +141,20 @@ impl Route {
 
 fn not_found() -> Refusal {
     let message = "there are /, /status, /status/events, /publish, /channels, /channels/{name}, /presence/{name}, \
-                   /connections, /connections/{id}, /healthz, /readyz, /metrics and /debug/density here";
+                   /connections, /connections/{id}, /drain, /healthz, /readyz, /metrics and /debug/density here";
     Refusal::new(404, "not_found", message)
+}
+
+fn drain(head: &Head<'_>) -> Result<Route, Refusal> {
+    match head.method {
+        "POST" => Ok(Route::Drain),
+        "DELETE" => Ok(Route::Resume),
+        "GET" | "HEAD" => Ok(Route::DrainProgress),
+        _ => {
+            let refusal = Refusal::new(405, "method_not_allowed", "this path takes POST, GET and DELETE");
+            Err(refusal.with_header("Allow", "POST, GET, DELETE"))
+        }
+    }
 }
 
 fn method(head: &Head<'_>, wanted: &'static str) -> Result<(), Refusal> {
@@ -193,6 +215,9 @@ mod tests {
         assert_eq!(route("GET /connections/1.2a.3 HTTP/1.1"), Ok(Route::Connection(key)));
         assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics));
         assert_eq!(route("GET /debug/density HTTP/1.1"), Ok(Route::Density));
+        assert_eq!(route("POST /drain HTTP/1.1"), Ok(Route::Drain));
+        assert_eq!(route("HEAD /drain HTTP/1.1"), Ok(Route::DrainProgress));
+        assert_eq!(route("DELETE /drain HTTP/1.1"), Ok(Route::Resume));
         assert_eq!(route("GET / HTTP/1.1"), Ok(Route::StatusPage));
         assert_eq!(route("GET /status HTTP/1.1"), Ok(Route::Status));
         assert_eq!(route("GET /status/events HTTP/1.1"), Ok(Route::StatusEvents));
@@ -200,6 +225,7 @@ mod tests {
             ("GET /publish HTTP/1.1", 405),
             ("POST /metrics HTTP/1.1", 405),
             ("POST /debug/density HTTP/1.1", 405),
+            ("PUT /drain HTTP/1.1", 405),
             ("POST / HTTP/1.1", 405),
             ("POST /status HTTP/1.1", 405),
             ("DELETE /status/events HTTP/1.1", 405),

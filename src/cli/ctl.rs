@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::http_client::{Answer, get};
-use super::{Failure, Subcommand, api_address, api_arg, conns, density, dispatch, output};
+use super::{Failure, Subcommand, api_address, api_arg, conns, density, dispatch, drain, output};
 
 pub(super) fn command() -> Command {
     Command::new("ctl")
@@ -46,7 +46,8 @@ pub(super) fn look(
     output::print(&text.ok_or_else(strange)?).map(drop)
 }
 
-const QUESTIONS: [Subcommand; 2] = [
+const QUESTIONS: [Subcommand; 3] = [
     Subcommand { command: conns::command, run: conns::run },
     Subcommand { command: density::command, run: density::run },
+    Subcommand { command: drain::command, run: drain::run },
 ];

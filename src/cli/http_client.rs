@@ -74,6 +74,11 @@ pub(super) fn get(api: &ApiAddr, path: &str) -> Result<Answer, HttpError> {
     call(api, &format!("GET {path}"), "", &[])
 }
 
+/// As [`get`], to delete.
+pub(super) fn delete(api: &ApiAddr, path: &str) -> Result<Answer, HttpError> {
+    call(api, &format!("DELETE {path}"), "", &[])
+}
+
 /// Posts `body` to `path` of the API at `api`.
 pub(super) fn post(api: &ApiAddr, path: &str, content_type: &str, body: &[u8]) -> Result<Answer, HttpError> {
     let headers = format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());

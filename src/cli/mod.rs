@@ -15,6 +15,7 @@ mod conns;
 mod ctl;
 mod density;
 mod doctor;
+mod drain;
 mod http_client;
 mod logging;
 mod output;

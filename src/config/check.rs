@@ -60,6 +60,8 @@ impl Check<'_> {
         self.within("idle_timeout", options.idle_timeout, shortest, longest);
         let none = Span::from_millis(0);
         self.within("queue_soft_for", options.queue_soft_for, none, longest);
+        self.within("max_age", options.max_age, none, longest);
+        self.within("drain_delay", options.drain_delay, none, longest);
         self.within("drain_over", options.drain_over, none, longest);
         self.within("history_ttl", options.history_ttl, none, longest);
         self.within("user_timeout", options.user_timeout, none, longest);

@@ -80,9 +80,13 @@ pub struct Config {
     pub ping_interval: Duration,
     /// Silence after which a client is given up.
     pub idle_timeout: Duration,
+    /// Age at which a client has to connect again; zero lets it stay.
+    pub max_age: Duration,
     /// Memory for the publications kept of all channels, in bytes. How many and how long: [`Config::policies`].
     pub history_bytes: usize,
-    /// Time over which connections are closed after SIGTERM.
+    /// Time between a draining node's word that it is not ready and its first goodbye.
+    pub drain_delay: Duration,
+    /// Time over which the goodbyes of a drain are spread.
     pub drain_over: Duration,
     /// `SO_SNDBUF` of the listeners, in bytes.
     pub send_buffer_bytes: usize,
@@ -132,6 +136,7 @@ impl Config {
             handshake_timeout_ms: millis(self.handshake_timeout),
             ping_interval_ms: millis(self.ping_interval),
             idle_timeout_ms: millis(self.idle_timeout),
+            age_max_ms: millis(self.max_age),
             conns_per_shard_max,
             history_bytes: self.history_bytes,
             ..Limits::default()
@@ -158,7 +163,9 @@ impl Config {
             handshake_timeout: options.handshake_timeout.duration(),
             ping_interval: options.ping_interval.duration(),
             idle_timeout: options.idle_timeout.duration(),
+            max_age: options.max_age.duration(),
             history_bytes: bytes(options.history_bytes),
+            drain_delay: options.drain_delay.duration(),
             drain_over: options.drain_over.duration(),
             send_buffer_bytes: bytes(options.send_buffer),
             receive_buffer_bytes: bytes(options.receive_buffer),

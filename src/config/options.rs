@@ -133,6 +133,11 @@ pub struct Options {
     #[arg(long, value_name = "TIME")]
     pub idle_timeout: Span,
 
+    /// Age at which a client has to connect again, so that load spreads over nodes that were added; up to a fifth of it earlier,
+    /// at random. 0s lets clients stay
+    #[arg(long, value_name = "TIME")]
+    pub max_age: Span,
+
     /// Publications kept for each channel, for clients that come back; at most 4 MiB of them, 0 keeps none
     #[arg(long, value_name = "N", value_parser = parse_count)]
     #[serde(deserialize_with = "count")]
@@ -147,7 +152,12 @@ pub struct Options {
     #[arg(long, value_name = "SIZE")]
     pub history_bytes: Size,
 
-    /// Time over which connections are closed after SIGTERM
+    /// Time between the moment that a draining node says it is not ready and its first goodbye, for a load balancer to notice;
+    /// meanwhile clients still come in
+    #[arg(long, value_name = "TIME")]
+    pub drain_delay: Span,
+
+    /// Time over which the goodbyes of a drain are spread evenly, also after SIGTERM
     #[arg(long, value_name = "TIME")]
     pub drain_over: Span,
 
@@ -219,9 +229,11 @@ impl Options {
             handshake_timeout: Span::from_millis(limits.handshake_timeout_ms),
             ping_interval: Span::from_millis(limits.ping_interval_ms),
             idle_timeout: Span::from_millis(limits.idle_timeout_ms),
+            max_age: Span::from_millis(limits.age_max_ms),
             history: policy.history,
             history_ttl: Span::from_millis(policy.history_ttl_ms),
             history_bytes: Size::from_bytes(limits.history_bytes as u64),
+            drain_delay: Span::from_millis(0),
             drain_over: Span::from_millis(10_000),
             send_buffer: Size::from_bytes(64 * 1024),
             receive_buffer: Size::from_bytes(32 * 1024),

@@ -38,41 +38,19 @@ impl Config {
             };
         }
         // All of them, so that a new one cannot be forgotten.
+        #[rustfmt::skip]
         let Self {
-            listen,
-            api,
-            node,
-            shards,
-            max_connections,
-            message_bytes_max,
-            queue_soft_bytes,
-            queue_soft_for,
-            queue_hard_bytes,
-            queue_total_bytes,
-            origins,
-            token_keys,
-            token_issuers,
-            token_audiences,
-            handshake_timeout,
-            ping_interval,
-            idle_timeout,
-            history_bytes,
-            drain_over,
-            send_buffer_bytes,
-            receive_buffer_bytes,
-            notsent_lowat_bytes,
-            user_timeout,
-            demo,
-            echo,
-            log_level,
-            log_format,
-            policies,
+            listen, api, node, shards, max_connections, message_bytes_max, queue_soft_bytes, queue_soft_for,
+            queue_hard_bytes, queue_total_bytes, origins, token_keys, token_issuers, token_audiences,
+            handshake_timeout, ping_interval, idle_timeout, max_age, history_bytes, drain_delay, drain_over,
+            send_buffer_bytes, receive_buffer_bytes, notsent_lowat_bytes, user_timeout, demo, echo,
+            log_level, log_format, policies,
         } = new;
         take! {
             message_bytes_max: "max_message", queue_soft_bytes: "queue_soft", queue_soft_for: "queue_soft_for",
             queue_hard_bytes: "queue_hard", origins: "origin", token_keys: "token_key",
-            token_issuers: "token_issuer", token_audiences: "token_audience", drain_over: "drain_over",
-            demo: "demo", echo: "echo",
+            token_issuers: "token_issuer", token_audiences: "token_audience", max_age: "max_age",
+            drain_delay: "drain_delay", drain_over: "drain_over", demo: "demo", echo: "echo",
         }
         keep! {
             listen: "listen", api: "api", node: "node", shards: "shards", max_connections: "max_connections",

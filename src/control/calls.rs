@@ -46,6 +46,8 @@ enum About {
     Metrics,
     /// Whether the shards live.
     Life,
+    /// `/drain`: how far it is.
+    Drain,
 }
 
 /// What a survey is for.
@@ -77,6 +79,8 @@ pub(super) enum Finished {
     Counters(Vec<Option<Box<Counters>>>),
     /// The same, asked for as a sign of life.
     Life(Vec<Option<Box<Counters>>>),
+    /// The same, asked for to see how far a drain is.
+    Drain(Vec<Option<Box<Counters>>>),
     /// What the shards found of themselves, summed.
     Survey(Survey, Purpose),
     /// What each shard shows, in order; None where one did not answer in time.
@@ -104,6 +108,13 @@ impl Call {
     pub(super) fn life(due_ms: u64, shards: usize) -> Self {
         let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect(), of: About::Life };
         Self { caller: None, due_ms, missing: shards, kind }
+    }
+
+    /// How far a drain is.
+    #[must_use]
+    pub(super) fn drain(caller: Caller, due_ms: u64, shards: usize) -> Self {
+        let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect(), of: About::Drain };
+        Self { caller, due_ms, missing: shards, kind }
     }
 
     /// A look at one channel, or at many.
@@ -202,6 +213,10 @@ impl Call {
             }
             Kind::Counters { shards, of: About::Metrics } => Finished::Counters(shards),
             Kind::Counters { shards, of: About::Life } => Finished::Life(shards),
+            Kind::Counters { of: About::Drain, .. } if !complete => {
+                Finished::Reply(Reply::refusal(&silent()))
+            }
+            Kind::Counters { shards, of: About::Drain } => Finished::Drain(shards),
             Kind::Look { shards, .. } => Finished::Look(shards),
             // A page that shows which shard is silent shows what the others say.
             Kind::Survey { survey, purpose: Purpose::Status } => Finished::Survey(survey, Purpose::Status),

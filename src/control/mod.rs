@@ -3,6 +3,7 @@
 
 mod calls;
 mod conn;
+mod drain;
 mod reload;
 mod requests;
 mod status;
@@ -18,7 +19,6 @@ use crate::api::density::{Density, Measured};
 use crate::api::status::Survey;
 use crate::clock::Now;
 use crate::config::policy::Policies;
-use crate::hub::ShardId;
 use crate::hub::names::Names;
 use crate::limits::{ACCEPT_BUDGET, API_BUDGET_REQUESTS, API_CONNS_MAX};
 use crate::metrics::text::{self, Snapshot};
@@ -26,11 +26,12 @@ use crate::reactor::acceptor::{Acceptor, Arrival};
 use crate::reactor::clock::Clock;
 use crate::reactor::post_office::{PostOffice, Sender};
 use crate::reactor::refused::turn_away;
-use crate::shard::mail::{Mail, Parcel, Report};
+use crate::shard::mail::Report;
 use crate::sys::footprint;
 use crate::sys::signals::Signals;
 use calls::{Call, Caller, Finished, Purpose};
 use conn::{ApiConn, Fate};
+use drain::Drain;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use status::Watch;
@@ -59,7 +60,9 @@ pub struct Settings {
     pub queued_bytes_max: usize,
     /// Bytes that may be queued to one for long, likewise.
     pub queue_soft_bytes: usize,
-    /// How long clients have to leave after a signal.
+    /// Time between the word that the node is not ready and the first goodbye.
+    pub drain_delay: Duration,
+    /// Time over which the goodbyes of a drain are spread where nobody says otherwise.
     pub drain_over: Duration,
     /// Says who owns a channel.
     pub names: Names,
@@ -93,7 +96,7 @@ pub struct Control {
     /// Tickets and generations: never used twice.
     serial: u64,
     requests: u64,
-    draining: bool,
+    drain: Drain,
     /// Connections that may have more requests waiting, of which nothing will say so again.
     again: Vec<usize>,
     /// Shards that are not done with a drain.
@@ -136,7 +139,7 @@ impl Control {
             calls: BTreeMap::new(),
             serial: 0,
             requests: 0,
-            draining: false,
+            drain: Drain::Serving,
             again: Vec::new(),
             running,
             inbox: Vec::new(),
@@ -167,7 +170,7 @@ impl Control {
                 match event.token() {
                     MAILBOX => self.open_mail(now),
                     LISTENER => self.acceptor.ready(),
-                    SIGNALS => self.signalled(),
+                    SIGNALS => self.signalled(now),
                     RELOADS => self.reload(),
                     Token(key) => {
                         if let Some((conn, _)) = self.conns.get_mut(key) {
@@ -182,6 +185,7 @@ impl Control {
                 self.advance(now, key);
             }
             self.sweep(now);
+            self.drain_on(now);
             self.look_for_watchers(now);
             self.ask_for_life(now);
             self.sender.send();
@@ -196,7 +200,8 @@ impl Control {
         }
         let busy = !self.conns.is_empty() || !self.calls.is_empty();
         let sweep_ms = busy.then_some(now.mono_ms + SWEEP_MS);
-        let due = [sweep_ms, self.acceptor.due_ms(now), self.watch.due_ms(), self.supervisor.due_ms()];
+        let (watch_ms, supervisor_ms) = (self.watch.due_ms(), self.supervisor.due_ms());
+        let due = [sweep_ms, self.acceptor.due_ms(now), watch_ms, supervisor_ms, self.drain.due_ms()];
         let due_ms = due.into_iter().flatten().min()?;
         Some(Clock::until(now, due_ms))
     }
@@ -286,6 +291,7 @@ impl Control {
             Finished::Counters(shards) => self.metrics(shards),
             Finished::Survey(survey, Purpose::Density) => self.density(&survey),
             Finished::Survey(survey, Purpose::Status) => return self.surveyed(now, caller, survey),
+            Finished::Drain(shards) => self.drain_progress(now, &shards).reply(),
             Finished::Life(shards) => return self.heard_of_life(now, &shards),
             Finished::Look(shards) => return self.looked(now, caller, shards),
         };
@@ -310,7 +316,7 @@ impl Control {
             api_requests: self.requests,
             status_watchers,
             status_looks,
-            ready: !self.draining,
+            ready: self.drain.is_ready(),
         };
         let body = text::render(snapshot).into_bytes();
         Reply { status: 200, content_type: text::CONTENT_TYPE, body, headers: Vec::new() }
@@ -337,24 +343,6 @@ impl Control {
             && *found == generation
         {
             conn.answer(now, reply);
-        }
-    }
-
-    fn signalled(&mut self) {
-        let count = self.signals.ends.count();
-        if count == 0 {
-            return;
-        }
-        if self.draining || count > 1 {
-            tracing::warn!("second signal: leaving at once");
-            std::process::exit(1);
-        }
-        self.draining = true;
-        self.tell_stopping();
-        let over_ms = self.settings.drain_over.as_millis() as u64;
-        tracing::info!(over_ms, "going away: saying goodbye to everyone");
-        for shard in 0..self.office.shards.len() {
-            self.sender.sort(Parcel::Shard(ShardId(shard as u16), Mail::Drain { over_ms }));
         }
     }
 

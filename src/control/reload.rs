@@ -1,8 +1,7 @@
 //! The configuration is read anew, as SIGHUP asks for. Must never change anything where it is wrong.
 
 use super::Control;
-use crate::hub::ShardId;
-use crate::shard::mail::{Mail, Parcel, Rules};
+use crate::shard::mail::{Mail, Rules};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use std::time::Duration;
 pub struct Reload {
     /// For the shards.
     pub rules: Rules,
+    /// See [`super::Settings::drain_delay`].
+    pub drain_delay: Duration,
     /// See [`super::Settings::drain_over`].
     pub drain_over: Duration,
 }
@@ -25,14 +26,13 @@ impl Control {
             return;
         }
         self.tell_reloading();
-        if let Some(Reload { rules, drain_over }) = (self.reload)() {
+        if let Some(Reload { rules, drain_delay, drain_over }) = (self.reload)() {
+            self.settings.drain_delay = drain_delay;
             self.settings.drain_over = drain_over;
             self.settings.queue_soft_bytes = rules.queue_soft_bytes;
             self.settings.policies = rules.policies.clone();
             let rules = Arc::new(rules);
-            for shard in 0..self.office.shards.len() {
-                self.sender.sort(Parcel::Shard(ShardId(shard as u16), Mail::Reload(rules.clone())));
-            }
+            self.tell_all(|| Mail::Reload(rules.clone()));
         }
         self.tell_ready();
     }

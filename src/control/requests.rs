@@ -8,7 +8,6 @@ use crate::api::page::page;
 use crate::api::publish::{Batch, Publication};
 use crate::api::{Reply, Route};
 use crate::clock::Now;
-use crate::hub::ShardId;
 use crate::limits::CALL_TIMEOUT_MS;
 use crate::proto::http::Refusal;
 use crate::shard::mail::{Mail, Parcel, Publisher, Question};
@@ -64,17 +63,17 @@ impl Control {
             Route::Status => self.status(now, caller),
             Route::StatusEvents => self.watch(now, conn),
             Route::Health => self.reply(now, caller, &Reply::text(200, "ok")),
-            Route::Ready if self.draining => self.reply(now, caller, &Reply::refusal(&draining())),
+            Route::Drain => self.drain(now, caller, &request.body),
+            Route::DrainProgress => self.ask_for_drain(now, caller),
+            Route::Resume => self.resume(now, caller),
+            Route::Ready if !self.drain.is_ready() => self.reply(now, caller, &Reply::refusal(&draining())),
             Route::Ready => self.reply(now, caller, &Reply::text(200, "ready")),
         }
     }
 
     pub(super) fn ask(&mut self, call: Call, question: &Question) {
         let ticket = self.ticket(call);
-        for shard in 0..self.office.shards.len() {
-            let mail = Mail::Ask { ticket, question: question.clone() };
-            self.sender.sort(Parcel::Shard(ShardId(shard as u16), mail));
-        }
+        self.tell_all(|| Mail::Ask { ticket, question: question.clone() });
     }
 
     fn publish(&mut self, now: Now, caller: Caller, due_ms: u64, mut batch: Batch) {

@@ -161,7 +161,7 @@ impl Control {
         let watch = &mut self.watch;
         Node {
             name: settings.node.clone(),
-            ready: !self.draining,
+            ready: self.drain.is_ready(),
             uptime_ms: now.mono_ms - watch.began_ms,
             time_ms: now.wall_ms,
             connections_max: settings.connections_max as u64,

@@ -45,9 +45,11 @@ impl Control {
         tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
     }
 
-    /// The node goes away.
-    pub(super) fn tell_stopping(&self) {
-        tell(&[NotifyState::Stopping, NotifyState::Status("saying goodbye to everyone")]);
+    /// The node goes away, within this many milliseconds: more than a service is given to stop may be what it takes.
+    pub(super) fn tell_stopping(&self, within_ms: u64) {
+        let within_us = within_ms.saturating_add(STOP_SLACK_MS).saturating_mul(1000);
+        let extended = NotifyState::ExtendTimeoutUsec(within_us.min(u64::from(u32::MAX)) as u32);
+        tell(&[NotifyState::Stopping, extended, NotifyState::Status("saying goodbye to everyone")]);
     }
 
     /// The configuration is read anew; [`Control::tell_ready`] says when that is done.
@@ -79,7 +81,7 @@ impl Control {
             return;
         }
         let connections: u64 = shards.iter().flatten().map(|counters| counters.connections).sum();
-        let state = if self.draining { "saying goodbye to" } else { "serving" };
+        let state = self.drain.words();
         let status = format!("{state} {connections} of {} connections", self.settings.connections_max);
         tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
     }
@@ -92,5 +94,7 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
+/// What the end of the process takes beside its drain, at most.
+const STOP_SLACK_MS: u64 = 5000;
 /// How often the number of connections is told where no sign of life is asked for.
 const STATUS_PERIOD: Duration = Duration::from_secs(30);

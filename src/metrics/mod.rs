@@ -71,6 +71,8 @@ pub struct Counters {
     pub handshake_failures: [u64; Cause::ALL.len()],
     /// Tokens refused, by the reason against them, in the order of [`TOKEN_CAUSES`].
     pub token_refusals: [u64; TOKEN_CAUSES.len()],
+    /// Clients told to go by a drain.
+    pub drained: u64,
     /// Slow consumers cut, by the bound that they were over, in the order of [`Bound::ALL`].
     pub slow_consumers: [u64; Bound::ALL.len()],
     /// Announcements of how many follow a channel.
@@ -89,6 +91,8 @@ pub struct Counters {
     pub queue_largest_bytes: u64,
     /// Gauge: connections that are signed in.
     pub signed_in: u64,
+    /// Gauge: clients that a drain under way has still to tell.
+    pub drain_left: u64,
     /// Gauge: subscriptions.
     pub subscriptions: u64,
     /// Gauge: channels followed here.

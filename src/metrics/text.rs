@@ -79,6 +79,7 @@ const COUNTERS: &[Family] = &[
     Family("roost_paused", "Subscriptions put behind: their client reads slowly or is hidden", |c| c.paused),
     Family("roost_recovered", "Subscriptions of clients that came back and lost nothing", |c| c.recovered),
     Family("roost_replayed", "Publications that clients got when they came back", |c| c.replayed),
+    Family("roost_drained_connections", "Clients that a drain has told to go", |c| c.drained),
     Family("roost_command_errors", "Commands answered with an error", |c| c.errors),
     Family("roost_panics", "Panics caught while serving one connection", |c| c.panics),
     Family("roost_turns", "Turns of the reactors", |c| c.turns),
@@ -95,6 +96,9 @@ const GAUGES: &[Family] = &[
     Family("roost_queues", "Connections that have something queued", |c| c.queues),
     Family("roost_queue_largest_bytes", "Weight of the largest queue, rounded up to a power of two", |c| {
         c.queue_largest_bytes
+    }),
+    Family("roost_drain_left_connections", "Clients that a drain under way has still to tell", |c| {
+        c.drain_left
     }),
     Family("roost_signed_in", "Connections that are signed in", |c| c.signed_in),
     Family("roost_subscriptions", "Subscriptions", |c| c.subscriptions),

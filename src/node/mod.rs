@@ -78,6 +78,7 @@ pub fn run(
         queue_soft_bytes: config.queue_soft_bytes,
         connections_max: plan.conns_max,
         queued_bytes_max: config.queue_total_bytes,
+        drain_delay: config.drain_delay,
         drain_over: config.drain_over,
         names,
         policies: config.policies.clone(),
@@ -110,9 +111,9 @@ fn reloader(mut in_force: Config, read_anew: impl Fn() -> Result<Config, String>
                     tracing::warn!(?kept, "these options change with the next start only");
                 }
                 tracing::info!(?taken, "the configuration was read anew");
-                let drain_over = config.drain_over;
+                let (drain_delay, drain_over) = (config.drain_delay, config.drain_over);
                 in_force = config;
-                Some(Reload { rules, drain_over })
+                Some(Reload { rules, drain_delay, drain_over })
             }
             Err(error) => {
                 tracing::error!(error, "the configuration cannot be run with: nothing has changed");
@@ -133,6 +134,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
         queue_soft_bytes: limits.queue_soft_bytes,
         queue_soft_for_ms: limits.queue_soft_for_ms,
         queue_hard_bytes: limits.queue_hard_bytes,
+        age_max_ms: limits.age_max_ms,
         policies: config.policies.clone(),
         origins,
         keys: Arc::new(keys),

@@ -19,9 +19,10 @@ mod fake;
 
 use crate::clock::Now;
 use crate::hub::ShardId;
+use crate::limits::DRAIN_FAREWELL_MS;
 use crate::metrics::heap::Heap;
 use crate::shard::conn_table::Token;
-use crate::shard::mail::{Mail, Parcel, Question, Report};
+use crate::shard::mail::{DrainOrder, Mail, Parcel, Question, Report};
 use crate::shard::{Next, Readiness, Settings, Shard};
 use crate::sys::{allocator, scheduler};
 use acceptor::Acceptor;
@@ -214,8 +215,8 @@ impl Reactor {
         self.mailbox().take(&mut inbox);
         let inbox_bytes = inbox.capacity() * size_of::<Mail>();
         for mut mail in inbox.drain(..) {
-            if let Mail::Drain { over_ms } = mail {
-                self.leave_at_ms = Some(now.mono_ms + over_ms);
+            if let Mail::Drain(DrainOrder { over_ms, leaves: true, .. }) = mail {
+                self.leave_at_ms = Some(now.mono_ms + over_ms + DRAIN_FAREWELL_MS);
             } else if let Mail::Ask { question: Question::Density(around), .. } = &mut mail {
                 **around = self.heap(inbox_bytes);
             }

@@ -30,7 +30,7 @@ impl<S: Socket> Shard<S> {
         if fallback {
             self.admit_page(slot, head)?;
         }
-        if self.drain.is_some() {
+        if self.is_closing() {
             return Err(Refusal::unavailable().because(Cause::Draining));
         }
         if fallback && head.method != "OPTIONS" {
@@ -157,9 +157,10 @@ impl<S: Socket> Shard<S> {
 
     /// Decides whether a connection is kept behind the answer that comes next.
     fn decide_keeping(&mut self, slot: u32) -> bool {
+        let closing = self.is_closing();
         let conn = &mut self.conns[slot];
         let waiting = conn.queued_bytes() + self.replies.len();
-        conn.keep_alive &= self.drain.is_none() && waiting <= PIPELINED_BYTES_MAX;
+        conn.keep_alive &= !closing && waiting <= PIPELINED_BYTES_MAX;
         conn.keep_alive
     }
 

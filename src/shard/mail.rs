@@ -160,11 +160,37 @@ pub enum Mail {
     },
     /// From the control thread: these take the place of what it was told at the start.
     Reload(Arc<Rules>),
-    /// From the control thread: say goodbye to everyone, within this many milliseconds.
-    Drain {
-        /// The time.
-        over_ms: u64,
-    },
+    /// From the control thread: say goodbye.
+    Drain(DrainOrder),
+    /// From the control thread: say no more goodbyes; those who are still here stay.
+    Resume,
+}
+
+/// To whom a shard says goodbye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainOrder {
+    /// The goodbyes are spread over so many milliseconds.
+    pub over_ms: u64,
+    /// So many in a hundred of those who are connected go. With 100 nobody comes in any more either.
+    pub percent: u8,
+    /// Those who came first go; else any.
+    pub oldest: bool,
+    /// The process ends behind it.
+    pub leaves: bool,
+}
+
+impl DrainOrder {
+    /// All go, and the process ends.
+    #[must_use]
+    pub fn to_leave(over_ms: u64) -> Self {
+        Self { over_ms, percent: 100, oldest: false, leaves: true }
+    }
+
+    /// Whether nobody is to stay.
+    #[must_use]
+    pub fn is_for_all(self) -> bool {
+        self.percent >= 100
+    }
 }
 
 /// What a running shard may be told anew. It holds for what clients ask for from then on.
@@ -178,6 +204,8 @@ pub struct Rules {
     pub queue_soft_for_ms: u64,
     /// See [`crate::limits::Limits::queue_hard_bytes`].
     pub queue_hard_bytes: usize,
+    /// See [`crate::limits::Limits::age_max_ms`].
+    pub age_max_ms: u64,
     /// What clients may do, by channel.
     pub policies: Policies,
     /// Which pages may connect.
@@ -341,7 +369,8 @@ impl Mail {
             | Self::Leave { .. }
             | Self::Ask { .. }
             | Self::Reload(_)
-            | Self::Drain { .. } => 0,
+            | Self::Drain(_)
+            | Self::Resume => 0,
         };
         size_of::<Self>() + large
     }

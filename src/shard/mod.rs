@@ -112,11 +112,13 @@ impl Settings {
 
     fn take_over(&mut self, rules: Rules) {
         let Rules { message_bytes_max, queue_soft_bytes, queue_soft_for_ms, queue_hard_bytes, .. } = rules;
+        let age_max_ms = rules.age_max_ms;
         self.limits = Limits {
             message_bytes_max,
             queue_soft_bytes,
             queue_soft_for_ms,
             queue_hard_bytes,
+            age_max_ms,
             ..self.limits.clone()
         };
         (self.policies, self.origins) = (rules.policies, rules.origins);
@@ -237,7 +239,7 @@ impl<S: Socket> Shard<S> {
         socket: S,
         register: impl FnOnce(&mut S, Token) -> io::Result<()>,
     ) -> Result<Token, (S, Option<io::Error>)> {
-        if self.conns.len() >= self.settings.limits.conns_per_shard_max || self.drain.is_some() {
+        if self.conns.len() >= self.settings.limits.conns_per_shard_max || self.is_closing() {
             return Err((socket, None));
         }
         let token = self.conns.insert(socket, now);
@@ -283,7 +285,7 @@ impl<S: Socket> Shard<S> {
             self.run_passes(now);
             rest_at = self.run_catch_ups(now);
         }
-        let draining = self.drain_step(now);
+        let drain_at = self.drain_step(now);
         let sweep_at = self.sweep(now);
         let cutting = self.cut_largest(now);
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
@@ -292,10 +294,11 @@ impl<S: Socket> Shard<S> {
         let announce_at = self.announce(now);
         let walking = self.survey_step() | self.walk_step(now);
         let listed = !self.again.is_empty() || !self.replays.is_empty() || !self.catch_ups.is_empty();
-        if draining || cutting || walking || listed || self.passes.is_ready() || !self.dead.is_empty() {
+        let listed = listed || drain_at.is_some_and(|at_ms| at_ms <= now.mono_ms);
+        if cutting || walking || listed || self.passes.is_ready() || !self.dead.is_empty() {
             return Next::Now;
         }
-        match [sweep_at, expiry_at, announce_at, rest_at].into_iter().flatten().min() {
+        match [sweep_at, expiry_at, announce_at, rest_at, drain_at].into_iter().flatten().min() {
             Some(at) => Next::At(at),
             None => Next::Idle,
         }
@@ -365,10 +368,10 @@ impl<S: Socket> Shard<S> {
         self.hub.owned.cursor(channel).map_or(0, |cursor| cursor.offset)
     }
 
-    /// Whether a drain was asked for and everyone is gone.
+    /// Whether everyone was to go, and is gone.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.drain.is_some() && self.conns.is_empty()
+        self.is_closing() && self.conns.is_empty()
     }
 
     /// What it counted, with the gauges as they are now.

@@ -90,7 +90,7 @@ impl<S: Socket> Shard<S> {
     pub(super) fn poll_begun(&mut self, now: Now, slot: u32) {
         let conn = &self.conns[slot];
         let found = conn.active.as_ref().is_some_and(|active| !active.gathered.is_empty());
-        if found || conn.since.start_ms() <= now.mono_ms || self.drain.is_some() {
+        if found || conn.since.start_ms() <= now.mono_ms || self.is_closing() {
             self.answer_poll(now, slot);
         }
     }

@@ -3,7 +3,6 @@
 
 use super::Shard;
 use super::conn_table::Token;
-use super::drain::Drain;
 use super::mail::{ConnKey, LateAnswer, Mail, Parcel, Publisher, Report};
 use crate::clock::Now;
 use crate::conn::socket::Socket;
@@ -56,7 +55,8 @@ impl<S: Socket> Shard<S> {
             Mail::Notice { name, frame } => self.notify(&name, frame),
             Mail::Ask { ticket, question } => self.questioned(now, ticket, question),
             Mail::Reload(rules) => self.settings.take_over((*rules).clone()),
-            Mail::Drain { over_ms } => self.drain = Some(Drain::new(over_ms)),
+            Mail::Drain(order) => self.begin_drain(now, order),
+            Mail::Resume => self.end_drain(),
         }
     }
 

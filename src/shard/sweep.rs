@@ -172,13 +172,41 @@ impl<S: Socket> Shard<S> {
     /// Visits the slots up to where the hand should be.
     fn walk(&mut self, now: Now, slots: usize) {
         let target = self.hand.target(now, slots).min(slots).min(self.hand.slot + SWEEP_BUDGET);
+        let rank_min = self.rank_of_the_old(now);
         while self.hand.slot < target {
             let slot = self.hand.slot as u32;
             self.hand.slot += 1;
             if self.conns.in_slot(slot).is_some() {
+                if rank_min.is_some_and(|rank| self.conns.rank(slot) >= rank) {
+                    self.end_the_old(now, slot);
+                }
                 let due_ms = self.visit_grant(now, slot).min(self.visit(now, slot));
                 self.hand.expect(due_ms);
             }
+        }
+    }
+
+    /// Of how many newcomers somebody may be too old who has as many behind it; None where nobody is.
+    fn rank_of_the_old(&mut self, now: Now) -> Option<u32> {
+        let age_max_ms = self.settings.limits.age_max_ms;
+        if age_max_ms == 0 {
+            return None;
+        }
+        // No slot says when its time is over, so all are looked at now and then.
+        self.hand.expect(now.mono_ms + (age_max_ms / AGE_PARTS).max(TICK_MS));
+        self.conns.ages().rank_of_age(now, age_max_ms - age_max_ms / AGE_JITTER_PART)
+    }
+
+    /// Says goodbye where the time is over: at an age of the connection's own, so that those who came together do not go
+    /// together.
+    fn end_the_old(&mut self, now: Now, slot: u32) {
+        let Conn { generation, phase, .. } = self.conns[slot];
+        let age_max_ms = self.settings.limits.age_max_ms;
+        let earlier_max_ms = age_max_ms / AGE_JITTER_PART;
+        let earlier_ms = (u64::from(generation.wrapping_mul(GOLDEN_RATIO)) * earlier_max_ms) >> 32;
+        let age_ms = self.conns.opened(slot).elapsed_ms(now);
+        if phase.transport().is_some() && age_ms >= age_max_ms - earlier_ms {
+            self.say_goodbye(now, slot, Disconnect::TooOld);
         }
     }
 
@@ -276,6 +304,10 @@ fn too_slow() -> Refusal {
 const HEARTBEAT_SILENCE_MS: u64 = 1_000;
 /// The golden ratio's fraction of 2³².
 const GOLDEN_RATIO: u32 = 0x9e37_79b9;
+/// Ages are looked at this many times in the longest one.
+const AGE_PARTS: u64 = 64;
+/// Clients go up to this part of the longest age earlier.
+const AGE_JITTER_PART: u64 = 5;
 /// Slots that the hand looks at in one step at least.
 const STEP_SLOTS: usize = 64;
 /// A step is not shorter than this: each wakes the thread.

@@ -37,6 +37,7 @@ impl<S: Socket> Shard<S> {
             queued_bytes: self.queued_bytes() as u64,
             queues: self.conns.lags().len() as u64,
             queue_largest_bytes: self.conns.lags().largest_bytes_max() as u64,
+            drain_left: self.drain_left() as u64,
             signed_in: self.grants.len() as u64,
             subscriptions: self.hub.channels.subscriptions() as u64,
             channels: self.hub.channels.len() as u64,

@@ -4,6 +4,7 @@
 mod attempts;
 mod budget;
 mod connections;
+mod drain;
 mod fallback;
 mod lag;
 mod line;

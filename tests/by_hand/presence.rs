@@ -6,7 +6,7 @@ use roost::clock::TICK_MS;
 use roost::config::policy::PolicyRule;
 use roost::limits::Limits;
 use roost::proto::frame::{Opcode, put_masked_frame};
-use roost::shard::mail::{Mail, Publisher};
+use roost::shard::mail::{DrainOrder, Mail, Publisher};
 use serde_json::json;
 
 const DEBOUNCE_MS: u64 = 3_000;
@@ -170,7 +170,7 @@ fn a_drain_takes_everyone_out_of_the_count_and_the_channels_are_forgotten() {
         (0..3).for_each(|shard| _ = node.connect(shard, &room));
     }
     assert_eq!(node.counters().0, 3);
-    (0..3).for_each(|shard| node.mail(shard, Mail::Drain { over_ms: 1_000 }));
+    (0..3).for_each(|shard| node.mail(shard, Mail::Drain(DrainOrder::to_leave(1_000))));
     node.settle();
     node.pass(2_000 + DEBOUNCE_MS);
     assert_eq!(node.counters().0, 0);

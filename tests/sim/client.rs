@@ -105,13 +105,22 @@ pub(crate) struct Scene<'a> {
     pub(crate) trace: &'a mut Trace,
     pub(crate) now: Now,
     pub(crate) limits: &'a Limits,
-    /// The time over which a drain tells clients to come back, if there is a drain.
-    pub(crate) drain_over_ms: Option<u64>,
+    /// A drain of all was asked for.
+    pub(crate) closing: bool,
+    /// Goodbyes to some were asked for.
+    pub(crate) thinned: bool,
     pub(crate) tight_rate: bool,
     /// Little may be queued to all.
     pub(crate) tight_total: bool,
     /// The faults have stopped.
     pub(crate) calm: bool,
+}
+
+impl Scene<'_> {
+    /// Whether anybody may be told to go.
+    pub(crate) fn sends_away(&self) -> bool {
+        self.closing || self.thinned
+    }
 }
 
 #[derive(Debug)]

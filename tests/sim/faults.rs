@@ -66,6 +66,8 @@ pub(crate) struct Faults {
     pub(crate) leap: Odds,
     /// At this step the node begins to drain.
     pub(crate) drain_at: Option<usize>,
+    /// At this step some are told to go.
+    pub(crate) thin_at: Option<usize>,
     /// Bytes that the kernel takes for a client that does not read.
     pub(crate) window: usize,
     /// Clients exceed the rate that they may send at.
@@ -96,6 +98,7 @@ impl Faults {
             bulk: Odds::draw(rng, 40),
             leap: Odds::draw(rng, 20),
             drain_at: (rng.u8(..6) == 0).then(|| rng.usize(..steps)),
+            thin_at: (rng.u8(..6) == 0).then(|| rng.usize(..steps)),
             window: if crowd { 1 << 20 } else { pick(rng, &[1, 60, 700, 5_000, 64 * 1024, 1 << 20]) },
             tight_rate: rng.u8(..8) == 0,
             crowd,
@@ -113,6 +116,8 @@ pub(crate) fn draw_limits(rng: &mut Rng, faults: &Faults) -> Limits {
     Limits {
         // One is as hard as it gets: everything may happen between any two of a list.
         pass_quantum_writes: rng.usize(1..=4),
+        // Who is still here when the faults stop is needed.
+        age_max_ms: 0,
         message_bytes_max: pick(rng, &[2_000, 20_000, 64 * 1024]),
         channels_per_conn_max: rng.usize(1..7),
         messages_per_second: rate,

@@ -19,6 +19,7 @@ impl World {
     /// Runs the world to its end; returns the hash of all that it said.
     pub(crate) fn finish(mut self) -> u64 {
         self.calm_down();
+        self.end_drains();
         self.settle();
         self.check_settled();
         self.check_drain();
@@ -88,7 +89,7 @@ impl World {
 
     /// A node that drains has told everyone, and takes nobody.
     fn check_drain(&mut self) {
-        if self.drain_over_ms.is_some() {
+        if self.closing {
             let kept = self.clients.iter().find(|client| client.is_open() || client.stage == Stage::Greeting);
             assert!(kept.is_none(), "a draining node kept {kept:?}");
             for shard in 0..self.node.len() {
@@ -242,7 +243,7 @@ impl World {
             (0..counters.slow_consumers[Bound::Total.index()]).for_each(|_| count("a lag cut for all"));
             let internal = counters.disconnects.of(Disconnect::Internal);
             assert_eq!((internal, counters.panics), (0, 0), "shard {id}: a fault of ours");
-            assert_eq!(shard.is_drained(), self.drain_over_ms.is_some());
+            assert_eq!(shard.is_drained(), self.closing);
         }
         self.check_memory_is_back();
     }

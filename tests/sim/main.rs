@@ -12,6 +12,7 @@ mod counted;
 mod events;
 mod faults;
 mod finish;
+mod goodbyes;
 mod inbox;
 mod node;
 mod past;

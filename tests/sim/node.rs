@@ -218,7 +218,8 @@ fn label(mail: &Mail) -> String {
         | Mail::Published { .. }
         | Mail::Ask { .. }
         | Mail::Reload(_)
-        | Mail::Drain { .. } => format!("{mail:?}"),
+        | Mail::Drain(_)
+        | Mail::Resume => format!("{mail:?}"),
     }
 }
 

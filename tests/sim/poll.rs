@@ -129,7 +129,7 @@ impl Poll {
 
     /// At its end. Whoever ends its side first may still listen: what it has said is answered, but nothing is held for it.
     pub(crate) fn check_answered(&self, who: u64, pipe: &Pipe, scene: &Scene<'_>) {
-        let listens = pipe.took_all() && scene.drain_over_ms.is_none() && pipe.quiet_ms < KEEP_ALIVE_MS / 2;
+        let listens = pipe.took_all() && !scene.sends_away() && pipe.quiet_ms < KEEP_ALIVE_MS / 2;
         let front = self.asked.front();
         let called = self.withheld.is_none() && front.is_some_and(|asked| matches!(asked.what, What::Call));
         assert!(!(listens && called), "client {who}: what was asked before the end was not answered");
@@ -146,7 +146,7 @@ impl Poll {
             let closes = asked.closes || refused || age_ms >= scene.limits.handshake_timeout_ms;
             closes && pipe.ever_blocked && age_ms >= scene.limits.close_timeout_ms
         });
-        scene.drain_over_ms.is_some() || unread || kept || lingered
+        scene.sends_away() || unread || kept || lingered
     }
 }
 
@@ -273,7 +273,7 @@ impl Client {
             return;
         }
         let ends = asked.closes || self.manners.left;
-        let told = ends || scene.drain_over_ms.is_some() || self.poll().pipelined;
+        let told = ends || scene.sends_away() || self.poll().pipelined;
         assert!(told, "client {}: the connection is not kept", self.serial);
         count("the last answer");
         self.last_word(status);
@@ -338,7 +338,7 @@ impl Client {
             (false, true) if held_ms == 0 => "a poll answered at once",
             (false, true) => "a poll answered when something came",
         });
-        let excused = self.manners.left || scene.drain_over_ms.is_some() || self.poll().pipelined;
+        let excused = self.manners.left || scene.sends_away() || self.poll().pipelined;
         let due = empty && places && !excused;
         assert!(!due || held_ms >= held.wait_ms, "client {}: empty after {held_ms} ms", self.serial);
     }
@@ -376,7 +376,7 @@ impl Client {
         let waited_ms = scene.now.mono_ms - asked_ms;
         let excused = match status {
             408 => waited_ms + TICK_MS >= scene.limits.handshake_timeout_ms,
-            503 => scene.drain_over_ms.is_some(),
+            503 => scene.closing,
             _ => self.manners.wild || bad == Some(status),
         };
         assert!(excused, "client {} was refused with {status} after {waited_ms} ms: {bad:?}", self.serial);

@@ -11,7 +11,7 @@ use crate::trace::{count, say};
 use crate::truth::{Heads, floor};
 use fastrand::Rng;
 use roost::dialect::cursor::Cursor;
-use roost::limits::{HEARTBEAT_MS, STREAM_RETRY_MS};
+use roost::limits::{DRAIN_RETRY_MS, HEARTBEAT_MS, STREAM_RETRY_MS};
 
 /// What is refused, and with which status.
 const BAD: [(&str, u16); 6] = [
@@ -174,7 +174,7 @@ impl Client {
                 self.opened(&id, scene);
             }
             (None, None, Some(retry_ms), 0) => {
-                let told = scene.drain_over_ms.is_some_and(|over_ms| retry_ms <= over_ms);
+                let told = scene.sends_away() && retry_ms <= DRAIN_RETRY_MS;
                 assert!(told, "client {} is sent away for {retry_ms} ms", self.serial);
                 count("a stream that was told to come back");
                 stream.dismissed = true;

@@ -8,7 +8,7 @@ use crate::trace::{count, say};
 use crate::truth::{Channel, Truth};
 use roost::clock::TICK_MS;
 use roost::disconnect::Disconnect;
-use roost::limits::Limits;
+use roost::limits::{DRAIN_RETRY_MS, Limits};
 use roost::proto::frame::{Opcode, put_masked_frame};
 use roost::proto::handshake::check_switching;
 
@@ -199,10 +199,11 @@ impl Client {
         let Limits { idle_timeout_ms, ping_interval_ms, .. } = *scene.limits;
         let excused = match code {
             _ if said_close == Some(code) && reason.is_empty() => true,
-            Some(1001) => scene.drain_over_ms.is_some_and(|over_ms| {
+            Some(1001) => {
                 let retry = reason.strip_prefix("going away retry_after_ms=");
-                retry.and_then(|ms| ms.parse::<u64>().ok()).is_some_and(|ms| ms <= over_ms)
-            }),
+                let retry_ms = retry.and_then(|ms| ms.parse::<u64>().ok());
+                scene.sends_away() && retry_ms.is_some_and(|ms| ms <= DRAIN_RETRY_MS)
+            }
             Some(1002 | 1003 | 1007 | 1009) => wild || broke == code,
             Some(1008) => scene.tight_rate,
             Some(4003) => pipe.ever_blocked && reason == Disconnect::SlowConsumer.reason(),

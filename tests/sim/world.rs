@@ -46,7 +46,10 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// Connections accepted by each shard.
     pub(crate) accepted: Vec<u64>,
-    pub(crate) drain_over_ms: Option<u64>,
+    /// A drain of all was asked for, and not stopped.
+    pub(crate) closing: bool,
+    /// A drain was asked for, of some or one that was stopped.
+    pub(crate) thinned: bool,
     /// What clients that are gone remember, for those that come.
     memories: Vec<Memory>,
     stale: Vec<(usize, Token)>,
@@ -100,7 +103,8 @@ impl World {
             truth: Truth::new(names, counted, slow, keep_ms, past, clock.clone()),
             clock,
             trace: Trace::default(),
-            drain_over_ms: None,
+            closing: false,
+            thinned: false,
             memories: Vec::new(),
             stale: Vec::new(),
             calls: HashMap::new(),
@@ -126,6 +130,9 @@ impl World {
         if self.faults.drain_at == Some(step) {
             self.drain();
         }
+        if self.faults.thin_at == Some(step) {
+            self.thin_out();
+        }
         match self.rng.u8(..100) {
             0..3 => self.connect(),
             3..7 => self.somebody_comes_back(),
@@ -149,7 +156,8 @@ impl World {
             trace: &mut self.trace,
             now: self.now,
             limits: &self.limits,
-            drain_over_ms: self.drain_over_ms,
+            closing: self.closing,
+            thinned: self.thinned,
             tight_rate: self.faults.tight_rate,
             tight_total: self.limits.queue_total_bytes < QUEUE_TOTAL_BYTES_MAX,
             calm: self.calm,
@@ -215,7 +223,7 @@ impl World {
         let Ok(token) = self.node.shards[shard].insert(self.now, SimSocket(pipe.clone())) else {
             let connections = self.node.shards[shard].counters().connections;
             let full = connections >= self.limits.conns_per_shard_max as u64;
-            assert!(full || self.drain_over_ms.is_some(), "a shard with room takes nobody");
+            assert!(full || self.closing, "a shard with room takes nobody");
             return;
         };
         self.accepted[shard] += 1;
@@ -391,15 +399,6 @@ impl World {
         }
         self.questions.insert(ticket, self.node.len());
         ticket
-    }
-
-    fn drain(&mut self) {
-        say(|| "the node drains".to_owned());
-        let over_ms = self.rng.u64(..10_000);
-        self.drain_over_ms = Some(over_ms);
-        for shard in 0..self.node.len() {
-            self.node.send(shard, Mail::Drain { over_ms });
-        }
     }
 
     fn take_reports(&mut self) {

@@ -5,7 +5,7 @@ use crate::{ENDED, READY};
 use roost::limits::{Limits, PASS_FRESH_WRITES};
 use roost::metrics::Transport;
 use roost::shard::Next;
-use roost::shard::mail::{Mail, Parcel};
+use roost::shard::mail::{DrainOrder, Mail, Parcel};
 use serde_json::json;
 use std::collections::VecDeque;
 
@@ -234,7 +234,7 @@ fn a_drain_answers_polls_that_wait_for_an_owner_with_the_owners_answer() {
     let poll = world.connect_late(get(&format!("/poll?channel={there}&since={head}")));
     let stream = world.connect_late(get(&format!("/events?channel={there}")));
     let asked = world.turn(0);
-    world.carry(0, vec![Mail::Drain { over_ms: 1_000 }]);
+    world.carry(0, vec![Mail::Drain(DrainOrder::to_leave(0))]);
     world.turn(0);
     assert!(poll.answers().is_empty());
     assert!(stream.blocks()[0].starts_with("retry: ") && stream.is_finished());
