@@ -4,6 +4,7 @@ use super::connections::{Listing, nobody};
 use crate::dialect::native::check_channel;
 use crate::hub::conn_key::ConnKey;
 use crate::limits::{NDJSON_BYTES_MAX, ORDER_BODY_BYTES_MAX, PUBLISH_BODY_BYTES_MAX};
+use crate::metrics::text::Format;
 use crate::proto::http::{Head, Refusal};
 use crate::proto::origin::OriginPolicy;
 use crate::proto::query::{decode_path, parameter};
@@ -41,7 +42,7 @@ pub enum Route {
     /// `GET /readyz`: the node takes connections.
     Ready,
     /// `GET /metrics`.
-    Metrics,
+    Metrics(Format),
     /// `GET /debug/density`: what memory is spent on.
     Density,
     /// `POST /drain`: everyone is sent away, or some are.
@@ -80,7 +81,7 @@ impl Route {
             }
             "/healthz" => method(head, "GET").map(|()| Self::Health),
             "/readyz" => method(head, "GET").map(|()| Self::Ready),
-            "/metrics" => method(head, "GET").map(|()| Self::Metrics),
+            "/metrics" => method(head, "GET").map(|()| Self::Metrics(metrics_format(head))),
             "/debug/density" => method(head, "GET").map(|()| Self::Density),
             "/drain" => drain(head),
             "/" => method(head, "GET").map(|()| Self::StatusPage),
@@ -128,7 +129,7 @@ impl Route {
             | Self::Connection(_)
             | Self::Health
             | Self::Ready
-            | Self::Metrics
+            | Self::Metrics(_)
             | Self::Density
             | Self::DrainProgress
             | Self::Resume
@@ -163,6 +164,13 @@ fn method(head: &Head<'_>, wanted: &'static str) -> Result<(), Refusal> {
     }
     let message = format!("this path takes {wanted}");
     Err(Refusal::new(405, "method_not_allowed", message).with_header("Allow", wanted))
+}
+
+/// A scraper that reads OpenMetrics says so; what else it reads, the older format is.
+fn metrics_format(head: &Head<'_>) -> Format {
+    let types = head.members("accept").map(|member| member.split(|&byte| byte == b';').next());
+    let is_open = |essence: &[u8]| essence.trim_ascii().eq_ignore_ascii_case(b"application/openmetrics-text");
+    if types.flatten().any(is_open) { Format::OpenMetrics } else { Format::Plain }
 }
 
 /// Slashes of a name may stand as they are or as `%2F`.
@@ -213,7 +221,18 @@ mod tests {
         let key = ConnKey { shard: ShardId(1), slot: 0x2a, generation: 3 };
         assert_eq!(route("GET /connections?limit=7&top=bytes HTTP/1.1"), Ok(Route::Connections(listing)));
         assert_eq!(route("GET /connections/1.2a.3 HTTP/1.1"), Ok(Route::Connection(key)));
-        assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics));
+        assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics(Format::Plain)));
+        let prometheus =
+            "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        for (accept, format) in [
+            (prometheus, Format::OpenMetrics),
+            ("text/plain, Application/OpenMetrics-Text", Format::OpenMetrics),
+            ("*/*", Format::Plain),
+            ("text/plain;version=0.0.4", Format::Plain),
+        ] {
+            let line = format!("GET /metrics HTTP/1.1\r\nAccept: {accept}");
+            assert_eq!(route(&line), Ok(Route::Metrics(format)), "{accept}");
+        }
         assert_eq!(route("GET /debug/density HTTP/1.1"), Ok(Route::Density));
         assert_eq!(route("POST /drain HTTP/1.1"), Ok(Route::Drain));
         assert_eq!(route("HEAD /drain HTTP/1.1"), Ok(Route::DrainProgress));

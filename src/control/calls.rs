@@ -10,6 +10,7 @@ use crate::dialect::cursor::Cursor;
 use crate::limits::CALL_TIMEOUT_MS;
 use crate::metrics::Counters;
 use crate::metrics::heap::Heap;
+use crate::metrics::text::Format;
 use crate::proto::http::Refusal;
 use crate::shard::mail::Answer;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub(super) struct Call {
 #[derive(Debug)]
 enum Kind {
     Publish { batch: Batch, outcomes: Vec<Option<Outcome>> },
-    Counters { shards: Vec<Option<Box<Counters>>>, of: About },
+    Counters { asked_ms: u64, shards: Vec<Option<Counted>>, of: About },
     Channels { gathered: Gathered, of: Of },
     Survey { survey: Survey, purpose: Purpose },
     Look { asked_ms: u64, shards: Vec<Option<Seen>> },
@@ -39,11 +40,20 @@ enum Kind {
     Connection(Option<Box<Detail>>),
 }
 
+/// What a shard has counted, and how long it took to say so.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// Its counters.
+    pub(super) counters: Box<Counters>,
+    /// Milliseconds from the question to the answer.
+    pub(super) after_ms: u64,
+}
+
 /// What counters are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
-    /// `GET /metrics`.
-    Metrics,
+    /// `GET /metrics`, as one of its formats.
+    Metrics(Format),
     /// Whether the shards live.
     Life,
     /// `/drain`: how far it is.
@@ -76,11 +86,11 @@ pub(super) enum Finished {
     /// An answer.
     Reply(Reply),
     /// The shards' counters, in order; None where one did not answer in time.
-    Counters(Vec<Option<Box<Counters>>>),
+    Counters(Vec<Option<Counted>>, Format),
     /// The same, asked for as a sign of life.
-    Life(Vec<Option<Box<Counters>>>),
+    Life(Vec<Option<Counted>>),
     /// The same, asked for to see how far a drain is.
-    Drain(Vec<Option<Box<Counters>>>),
+    Drain(Vec<Option<Counted>>),
     /// What the shards found of themselves, summed.
     Survey(Survey, Purpose),
     /// What each shard shows, in order; None where one did not answer in time.
@@ -96,25 +106,27 @@ impl Call {
         Self { caller, due_ms, missing, kind: Kind::Publish { batch, outcomes } }
     }
 
-    /// A scrape.
+    /// A scrape, asked for at `asked_ms`.
     #[must_use]
-    pub(super) fn counters(caller: Caller, due_ms: u64, shards: usize) -> Self {
-        let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect(), of: About::Metrics };
-        Self { caller, due_ms, missing: shards, kind }
+    pub(super) fn counters(caller: Caller, asked_ms: u64, shards: usize, format: Format) -> Self {
+        Self::of_counters(caller, asked_ms, shards, About::Metrics(format))
     }
 
-    /// Whether all shards answer by `due_ms`.
+    /// Whether all shards answer in time when they are asked at `asked_ms`.
     #[must_use]
-    pub(super) fn life(due_ms: u64, shards: usize) -> Self {
-        let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect(), of: About::Life };
-        Self { caller: None, due_ms, missing: shards, kind }
+    pub(super) fn life(asked_ms: u64, shards: usize) -> Self {
+        Self::of_counters(None, asked_ms, shards, About::Life)
     }
 
-    /// How far a drain is.
+    fn of_counters(caller: Caller, asked_ms: u64, shards: usize, of: About) -> Self {
+        let kind = Kind::Counters { asked_ms, shards: (0..shards).map(|_| None).collect(), of };
+        Self { caller, due_ms: asked_ms + CALL_TIMEOUT_MS, missing: shards, kind }
+    }
+
+    /// How far a drain is, asked at `asked_ms`.
     #[must_use]
-    pub(super) fn drain(caller: Caller, due_ms: u64, shards: usize) -> Self {
-        let kind = Kind::Counters { shards: (0..shards).map(|_| None).collect(), of: About::Drain };
-        Self { caller, due_ms, missing: shards, kind }
+    pub(super) fn drain(caller: Caller, asked_ms: u64, shards: usize) -> Self {
+        Self::of_counters(caller, asked_ms, shards, About::Drain)
     }
 
     /// A look at one channel, or at many.
@@ -168,7 +180,9 @@ impl Call {
     /// One shard has answered.
     pub(super) fn answered(&mut self, now: Now, shard: usize, answer: Answer) {
         match (&mut self.kind, answer) {
-            (Kind::Counters { shards, .. }, Answer::Counters(counters)) => shards[shard] = Some(counters),
+            (Kind::Counters { asked_ms, shards, .. }, Answer::Counters(counters)) => {
+                shards[shard] = Some(Counted { counters, after_ms: now.mono_ms - *asked_ms });
+            }
             (Kind::Channels { gathered, .. }, Answer::Channels { channels, truncated }) => {
                 gathered.add(channels, truncated);
             }
@@ -211,12 +225,12 @@ impl Call {
                     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(unknown()))).collect();
                 Finished::Reply(batch.reply(&outcomes))
             }
-            Kind::Counters { shards, of: About::Metrics } => Finished::Counters(shards),
-            Kind::Counters { shards, of: About::Life } => Finished::Life(shards),
+            Kind::Counters { shards, of: About::Metrics(format), .. } => Finished::Counters(shards, format),
+            Kind::Counters { shards, of: About::Life, .. } => Finished::Life(shards),
             Kind::Counters { of: About::Drain, .. } if !complete => {
                 Finished::Reply(Reply::refusal(&silent()))
             }
-            Kind::Counters { shards, of: About::Drain } => Finished::Drain(shards),
+            Kind::Counters { shards, of: About::Drain, .. } => Finished::Drain(shards),
             Kind::Look { shards, .. } => Finished::Look(shards),
             // A page that shows which shard is silent shows what the others say.
             Kind::Survey { survey, purpose: Purpose::Status } => Finished::Survey(survey, Purpose::Status),

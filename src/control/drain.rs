@@ -9,12 +9,12 @@
 //! ```
 
 use super::Control;
-use super::calls::{Call, Caller};
+use super::calls::{Call, Caller, Counted};
 use crate::api::Reply;
 use crate::api::drain::{Progress, Wish};
 use crate::clock::Now;
 use crate::hub::ShardId;
-use crate::limits::{CALL_TIMEOUT_MS, DRAIN_FAREWELL_MS};
+use crate::limits::DRAIN_FAREWELL_MS;
 use crate::metrics::Counters;
 use crate::proto::http::Refusal;
 use crate::shard::mail::{DrainOrder, Mail, Parcel, Question};
@@ -121,13 +121,14 @@ impl Control {
 
     /// `GET /drain`, and what the other calls are answered with.
     pub(super) fn ask_for_drain(&mut self, now: Now, caller: Caller) {
-        let call = Call::drain(caller, now.mono_ms + CALL_TIMEOUT_MS, self.office.shards.len());
+        let call = Call::drain(caller, now.mono_ms, self.office.shards.len());
         self.ask(call, &Question::Counters);
     }
 
     /// All shards have said how far they are.
-    pub(super) fn drain_progress(&self, now: Now, shards: &[Option<Box<Counters>>]) -> Progress {
-        let sum = |read: fn(&Counters) -> u64| shards.iter().flatten().map(|counters| read(counters)).sum();
+    pub(super) fn drain_progress(&self, now: Now, shards: &[Option<Counted>]) -> Progress {
+        let sum =
+            |read: fn(&Counters) -> u64| shards.iter().flatten().map(|counted| read(&counted.counters)).sum();
         let order = self.drain.order();
         Progress {
             draining: order.is_some(),

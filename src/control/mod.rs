@@ -4,6 +4,7 @@
 mod calls;
 mod conn;
 mod drain;
+mod metrics;
 mod reload;
 mod requests;
 mod status;
@@ -21,13 +22,13 @@ use crate::clock::Now;
 use crate::config::policy::Policies;
 use crate::hub::names::Names;
 use crate::limits::{ACCEPT_BUDGET, API_BUDGET_REQUESTS, API_CONNS_MAX};
-use crate::metrics::text::{self, Snapshot};
 use crate::reactor::acceptor::{Acceptor, Arrival};
 use crate::reactor::clock::Clock;
 use crate::reactor::post_office::{PostOffice, Sender};
 use crate::reactor::refused::turn_away;
 use crate::shard::mail::Report;
 use crate::sys::footprint;
+use crate::sys::observe;
 use crate::sys::signals::Signals;
 use calls::{Call, Caller, Finished, Purpose};
 use conn::{ApiConn, Fate};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub policies: Policies,
     /// Whether clients come over IPv6: the kernel's sockets are of another kind then.
     pub ipv6: bool,
+    /// Whether each shard has a descriptor table of its own.
+    pub own_tables: bool,
 }
 
 /// What asks the process for something.
@@ -106,6 +109,8 @@ pub struct Control {
     supervisor: Supervisor,
     /// Bytes of the process that were resident when it began to serve.
     rss_at_start: Option<u64>,
+    /// Descriptors that were open then, in all its tables.
+    fds_at_start: u64,
 }
 
 impl Control {
@@ -146,6 +151,7 @@ impl Control {
             watch: Watch::new(clock.now(), running),
             supervisor: Supervisor::from_environment(),
             rss_at_start: None,
+            fds_at_start: 0,
         })
     }
 
@@ -156,6 +162,7 @@ impl Control {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         self.rss_at_start = footprint::process().map(|process| process.rss);
+        self.fds_at_start = observe::list_open(self.settings.own_tables);
         self.acceptor.open_reserve();
         self.tell_ready();
         // Clients may have come while the node was being put together.
@@ -288,7 +295,7 @@ impl Control {
         let caller = call.caller;
         let reply = match call.finish() {
             Finished::Reply(reply) => reply,
-            Finished::Counters(shards) => self.metrics(shards),
+            Finished::Counters(shards, format) => self.metrics(shards, format),
             Finished::Survey(survey, Purpose::Density) => self.density(&survey),
             Finished::Survey(survey, Purpose::Status) => return self.surveyed(now, caller, survey),
             Finished::Drain(shards) => self.drain_progress(now, &shards).reply(),
@@ -305,21 +312,6 @@ impl Control {
         if let Some((key, _)) = caller {
             self.advance(now, key);
         }
-    }
-
-    fn metrics(&self, shards: Vec<Option<Box<crate::metrics::Counters>>>) -> Reply {
-        let (status_watchers, status_looks) = self.watch.counts();
-        let snapshot = Snapshot {
-            shards,
-            connections_max: self.settings.connections_max as u64,
-            queued_bytes_max: self.settings.queued_bytes_max as u64,
-            api_requests: self.requests,
-            status_watchers,
-            status_looks,
-            ready: self.drain.is_ready(),
-        };
-        let body = text::render(snapshot).into_bytes();
-        Reply { status: 200, content_type: text::CONTENT_TYPE, body, headers: Vec::new() }
     }
 
     fn density(&self, survey: &Survey) -> Reply {

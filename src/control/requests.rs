@@ -57,7 +57,9 @@ impl Control {
                 let mail = Mail::Ask { ticket, question: Question::Connection(key) };
                 self.sender.sort(Parcel::Shard(key.shard, mail));
             }
-            Route::Metrics => self.ask(Call::counters(caller, due_ms, shards), &Question::Counters),
+            Route::Metrics(format) => {
+                self.ask(Call::counters(caller, now.mono_ms, shards, format), &Question::Counters);
+            }
             Route::Density => self.survey(now, caller, Purpose::Density),
             Route::StatusPage => self.reply(now, caller, &page()),
             Route::Status => self.status(now, caller),

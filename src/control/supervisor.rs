@@ -6,10 +6,8 @@
 //! nobody supervises.
 
 use super::Control;
-use super::calls::Call;
+use super::calls::{Call, Counted};
 use crate::clock::Now;
-use crate::limits::CALL_TIMEOUT_MS;
-use crate::metrics::Counters;
 use crate::shard::mail::Question;
 use sd_notify::NotifyState;
 use std::time::Duration;
@@ -66,12 +64,12 @@ impl Control {
             return;
         }
         self.supervisor.asking = true;
-        let call = Call::life(now.mono_ms + CALL_TIMEOUT_MS, self.office.shards.len());
+        let call = Call::life(now.mono_ms, self.office.shards.len());
         self.ask(call, &Question::Counters);
     }
 
     /// All have answered, or time is up.
-    pub(super) fn heard_of_life(&mut self, now: Now, shards: &[Option<Box<Counters>>]) {
+    pub(super) fn heard_of_life(&mut self, now: Now, shards: &[Option<Counted>]) {
         self.supervisor.asking = false;
         self.supervisor.due_ms = now.mono_ms + self.supervisor.period_ms.unwrap_or(u64::MAX / 2);
         let silent: Vec<usize> =
@@ -80,7 +78,7 @@ impl Control {
             tracing::error!(?silent, "shards do not answer: the supervisor gets no sign of life");
             return;
         }
-        let connections: u64 = shards.iter().flatten().map(|counters| counters.connections).sum();
+        let connections: u64 = shards.iter().flatten().map(|counted| counted.counters.connections).sum();
         let state = self.drain.words();
         let status = format!("{state} {connections} of {} connections", self.settings.connections_max);
         tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);

@@ -3,6 +3,8 @@
 pub mod cause;
 pub mod ends;
 pub mod heap;
+pub mod histogram;
+pub mod host;
 pub mod look;
 pub mod memory;
 pub mod text;
@@ -10,6 +12,7 @@ pub mod text;
 use crate::disconnect::Bound;
 use cause::{Cause, TOKEN_CAUSES};
 use ends::Ends;
+use histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// One shard's counters. All but the gauges only ever rise.
@@ -65,6 +68,12 @@ pub struct Counters {
     pub panics: u64,
     /// Turns of the reactor.
     pub turns: u64,
+    /// What turns took, from the moment that the poll returned, without the wait for the next.
+    pub turn_times: Histogram,
+    /// What walks took, from the moment that they were lined up to the end of the turn of their last write.
+    pub pass_times: Histogram,
+    /// How late turns began that a moment had been set for.
+    pub lags: Histogram,
     /// Ends by reason and transport.
     pub disconnects: Ends,
     /// Clients that were kept out, by what they failed at, in the order of [`Cause::ALL`].

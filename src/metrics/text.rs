@@ -1,7 +1,10 @@
-//! The counters as OpenMetrics text, which Prometheus scrapes. Must never know how they were gathered.
+//! The counters as text, which Prometheus scrapes: OpenMetrics for who asks for it, else the format that is older and read by
+//! everything. Must never know how they were gathered.
 
 use super::cause::{Cause, TOKEN_CAUSES};
 use super::ends::{Ends, transport_label};
+use super::histogram::Histogram;
+use super::host::{Kernel, Process};
 use super::{Counters, PASS_SIZES, Transport};
 use crate::disconnect::{Bound, Disconnect};
 use prometheus_client::collector::Collector;
@@ -11,14 +14,39 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
 
-/// The content type of [`render`] (OpenMetrics 1.0).
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Which of the two text formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// The text format of Prometheus, 0.0.4.
+    Plain,
+}
+
+impl Format {
+    /// The value of `Content-Type`.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// What is known of the node at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Each shard's counters, in order; None where a shard did not answer in time.
     pub shards: Vec<Option<Box<Counters>>>,
+    /// What waits in the mailbox of each shard, in bytes.
+    pub mailbox_bytes: Vec<u64>,
+    /// How long each shard took to answer, in milliseconds; None where it did not.
+    pub answered_after_ms: Vec<Option<u64>>,
+    /// What the kernel says of the process.
+    pub process: Process,
+    /// What it says of the host.
+    pub kernel: Kernel,
     /// Connections that the node may hold.
     pub connections_max: u64,
     /// Bytes that may be queued to all connections.
@@ -34,7 +62,7 @@ pub struct Snapshot {
 }
 
 /// One family: name, help, and how to read it.
-struct Family(&'static str, &'static str, fn(&Counters) -> u64);
+struct Family<T = u64>(&'static str, &'static str, fn(&Counters) -> T);
 
 /// Counters summed over the shards; the text format adds `_total`.
 const COUNTERS: &[Family] = &[
@@ -114,15 +142,51 @@ const GAUGES: &[Family] = &[
     Family("roost_publish_ids", "Ids of publications by which publishers may try again", |c| c.ids),
 ];
 
+/// Histograms over all shards.
+const TIMES: &[Family<Histogram>] = &[
+    Family("roost_turn_seconds", "What turns of the reactors took", |c| c.turn_times),
+    Family(
+        "roost_pass_seconds",
+        "What walks over subscriber lists took, from the publication to the end of the turn of the last write",
+        |c| c.pass_times,
+    ),
+    Family(
+        "roost_loop_lag_seconds",
+        "How late turns of the reactors began that a moment had been set for",
+        |c| c.lags,
+    ),
+];
+
 /// Writes a snapshot as text.
 #[must_use]
-pub fn render(snapshot: Snapshot) -> String {
+pub fn render(snapshot: Snapshot, format: Format) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = encode(&mut text, &registry);
-    text
+    match format {
+        Format::OpenMetrics => text,
+        Format::Plain => plain(&text),
+    }
+}
+
+/// The older format calls a family of counters by the name of its samples, and has no end mark.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut lines = text.lines().filter(|line| *line != "# EOF").peekable();
+    while let Some(line) = lines.next() {
+        let kind = if line.starts_with("# HELP ") { lines.peek().copied() } else { Some(line) };
+        let of_counters = kind.is_some_and(|kind| kind.starts_with("# TYPE ") && kind.ends_with(" counter"));
+        match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+            ["#", word, name, rest] if of_counters => {
+                plain.extend(["# ", word, " ", name, "_total ", rest]);
+            }
+            _ => plain.push_str(line),
+        }
+        plain.push('\n');
+    }
+    plain
 }
 
 impl Collector for Snapshot {
@@ -136,9 +200,12 @@ impl Collector for Snapshot {
         }
         self.encode_transports(&mut encoder)?;
         self.encode_pass_sizes(&mut encoder)?;
+        self.encode_times(&mut encoder)?;
         self.encode_slow_consumers(&mut encoder)?;
         self.encode_disconnects(&mut encoder)?;
-        self.encode_failures(&mut encoder)
+        self.encode_failures(&mut encoder)?;
+        self.process.encode(&mut encoder)?;
+        self.kernel.encode(&mut encoder)
     }
 }
 
@@ -165,6 +232,40 @@ impl Snapshot {
             family
                 .encode_family(&[("shard", shard.to_string())])?
                 .encode_gauge(&u64::from(counters.is_some()))?;
+        }
+        let help = "How long a shard took to get to the question of this scrape";
+        let mut family =
+            encoder.encode_descriptor("roost_shard_answer_seconds", help, None, MetricType::Gauge)?;
+        for (shard, after_ms) in self.answered_after_ms.iter().enumerate() {
+            if let Some(after_ms) = after_ms {
+                let seconds = *after_ms as f64 / 1e3;
+                family.encode_family(&[("shard", shard.to_string())])?.encode_gauge(&seconds)?;
+            }
+        }
+        let help = "Weight of the mail that waits for a shard";
+        let mut family = encoder.encode_descriptor("roost_mailbox_bytes", help, None, MetricType::Gauge)?;
+        for (shard, bytes) in self.mailbox_bytes.iter().enumerate() {
+            family.encode_family(&[("shard", shard.to_string())])?.encode_gauge(bytes)?;
+        }
+        Ok(())
+    }
+
+    fn encode_times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for Family(name, help, read) in TIMES {
+            let mut all = Histogram::default();
+            self.shards.iter().flatten().for_each(|counters| all += read(counters));
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            family.encode_histogram::<NoLabelSet>(all.sum_s(), all.count(), &all.buckets(), None)?;
+        }
+        let help = "Time that a shard was at work and not waiting";
+        let mut family =
+            encoder.encode_descriptor("roost_shard_busy_seconds", help, None, MetricType::Counter)?;
+        for (shard, counters) in self.shards.iter().enumerate() {
+            if let Some(counters) = counters {
+                let labels = [("shard", shard.to_string())];
+                let seconds = counters.turn_times.sum_s();
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
+            }
         }
         Ok(())
     }
@@ -278,28 +379,39 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
 mod tests {
     use super::*;
 
-    #[test]
-    fn shards_are_summed_and_a_silent_one_is_named() {
+    fn snapshot() -> Snapshot {
         let mut counters = Counters { accepted: 3, connections: 2, ..Counters::default() };
         (0..4).for_each(|_| counters.disconnects.count(Disconnect::SlowConsumer, Some(Transport::Sse)));
         counters.handshake_failures[Cause::Origin.index()] = 5;
         counters.token_refusals[10] = 1;
         counters.slow_consumers[Bound::Total.index()] = 3;
         [1, 3, 5000].into_iter().for_each(|size| counters.count_pass(size));
-        let shards = vec![Some(Box::new(counters.clone())), None, Some(Box::new(counters))];
-        let text = render(Snapshot {
-            shards,
+        counters.turn_times.observe(20);
+        counters.pass_times.observe(3_000_000);
+        Snapshot {
+            shards: vec![Some(Box::new(counters.clone())), None, Some(Box::new(counters))],
+            mailbox_bytes: vec![0, 88, 0],
+            answered_after_ms: vec![Some(0), None, Some(3)],
+            process: Process { cpu_s: Some(1.5), ..Process::default() },
+            kernel: Kernel { listen_drops: Some(7), tcp_orphans: Some(8), ..Kernel::default() },
             connections_max: 9,
             queued_bytes_max: 7,
             api_requests: 1,
             status_watchers: 2,
             status_looks: 5,
             ready: true,
-        });
+        }
+    }
+
+    #[test]
+    fn shards_are_summed_and_a_silent_one_is_named() {
+        let text = render(snapshot(), Format::OpenMetrics);
         for line in [
             "roost_accepts_total 6",
             "roost_connections{shard=\"2\"} 2",
             "roost_shard_up{shard=\"1\"} 0",
+            "roost_shard_answer_seconds{shard=\"2\"} 0.003",
+            "roost_mailbox_bytes{shard=\"1\"} 88",
             "roost_connections_max 9",
             "roost_queued_bytes_max 7",
             "roost_status_watchers 2",
@@ -311,15 +423,47 @@ mod tests {
             "roost_pass_size_bucket{le=\"+Inf\"} 6",
             "roost_pass_size_sum 10008.0",
             "roost_pass_size_count 6",
+            "roost_turn_seconds_bucket{le=\"0.00001\"} 0",
+            "roost_turn_seconds_bucket{le=\"0.000025\"} 2",
+            "roost_pass_seconds_bucket{le=\"2.5\"} 0",
+            "roost_pass_seconds_bucket{le=\"5.0\"} 2",
+            "roost_pass_seconds_sum 6.0",
+            "roost_loop_lag_seconds_count 0",
+            "roost_shard_busy_seconds_total{shard=\"2\"} 0.00002",
             "roost_disconnects_total{reason=\"slow_consumer\",code=\"4003\",transport=\"sse\"} 8",
             "roost_disconnects_total{reason=\"slow_consumer\",code=\"4003\",transport=\"websocket\"} 0",
             "roost_handshake_failures_total{cause=\"origin\"} 10",
             "roost_handshake_failures_total{cause=\"key\"} 0",
             "roost_token_refusals_total{cause=\"expired\"} 2",
+            "process_cpu_seconds_total 1.5",
+            "roost_kernel_listen_drops_total 7",
+            "roost_kernel_tcp_orphans 8",
+            "# TYPE roost_accepts counter",
             "# EOF",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
         }
-        assert!(!text.contains("roost_connections{shard=\"1\"}"));
+        for hidden in ["roost_connections{shard=\"1\"}", "roost_kernel_conntrack", "process_open_fds"] {
+            assert!(!text.contains(hidden), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn the_older_format_has_the_same_samples_and_calls_families_by_their_names() {
+        let [open, plain] = [Format::OpenMetrics, Format::Plain].map(|format| render(snapshot(), format));
+        let samples = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        };
+        assert_eq!(samples(&open), samples(&plain));
+        for line in [
+            "# HELP roost_accepts_total Connections accepted",
+            "# TYPE roost_accepts_total counter",
+            "# TYPE process_cpu_seconds_total counter",
+            "# TYPE roost_pass_size histogram",
+            "# HELP roost_connections Connections",
+        ] {
+            assert!(plain.lines().any(|other| other == line), "{line} is missing in\n{plain}");
+        }
+        assert!(!plain.contains("# EOF") && plain.ends_with('\n'));
     }
 }

@@ -83,6 +83,7 @@ pub fn run(
         names,
         policies: config.policies.clone(),
         ipv6: public_address.is_ipv6(),
+        own_tables: plan.own_tables,
     };
     let api = Acceptor::new(api, reserve, office.complaint.clone());
     let reload = reloader(config.clone(), read_anew);

@@ -19,7 +19,13 @@ impl Clock {
     /// This moment. One reading a turn serves everything in it.
     #[must_use]
     pub fn now(self) -> Now {
-        let mono_ms = START_MS + self.started.elapsed().as_millis() as u64;
+        self.at(Instant::now())
+    }
+
+    /// That moment, which is the present one, for who measures from it as well.
+    #[must_use]
+    pub fn at(self, instant: Instant) -> Now {
+        let mono_ms = START_MS + instant.duration_since(self.started).as_millis() as u64;
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Now { mono_ms, wall_ms: wall.as_millis() as u64 }
     }

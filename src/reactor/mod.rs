@@ -39,7 +39,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The poll's name for a shard's mailbox. Connections' generations leave the topmost bit free.
 pub const MAILBOX: mio::Token = mio::Token(usize::MAX);
@@ -147,12 +147,17 @@ impl Reactor {
         self.listener.open_reserve();
         let mut events = Events::with_capacity(EVENTS);
         let mut timeout = Some(Duration::ZERO);
+        let mut due_ms = None;
         loop {
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let now = self.clock.now();
+            let begun = Instant::now();
+            let now = self.clock.at(begun);
+            if let Some(late_ms) = due_ms.and_then(|due_ms| now.mono_ms.checked_sub(due_ms)) {
+                self.shard.count_lag(late_ms);
+            }
             for event in &events {
                 self.happened(now, event);
             }
@@ -161,6 +166,8 @@ impl Reactor {
             }
             let before = self.shard.len();
             let next = self.turn(now);
+            // The one reading of the clock that measuring costs a turn.
+            self.shard.count_turn(now, begun.elapsed().as_micros() as u64);
             if self.shard.len() + PARTED <= before {
                 scheduler::rest();
             } else if next == Next::Now {
@@ -171,7 +178,10 @@ impl Reactor {
                 self.sender.sort(Parcel::Control(Report::Stopped { shard: self.id }));
                 self.sender.send();
             }
-            timeout = self.timeout(now, next);
+            due_ms = self.due_ms(now, next);
+            timeout = due_ms.map(|due_ms| Clock::until(now, due_ms));
+            // A turn that follows at once is never late.
+            due_ms = due_ms.filter(|&due_ms| due_ms > now.mono_ms);
             if self.crowd_left() {
                 if events.is_empty() && timeout.is_none_or(|time| time >= QUIET) {
                     self.give_back();
@@ -318,7 +328,8 @@ impl Reactor {
         self.leave_at_ms.is_some_and(|leave_at_ms| is_empty || now.mono_ms >= leave_at_ms)
     }
 
-    fn timeout(&self, now: Now, next: Next) -> Option<Duration> {
+    /// When the next turn begins at the latest, in milliseconds since the node started.
+    fn due_ms(&self, now: Now, next: Next) -> Option<u64> {
         let shard_ms = match next {
             Next::Now => Some(now.mono_ms),
             Next::At(at_ms) => Some(at_ms),
@@ -326,8 +337,7 @@ impl Reactor {
         };
         let listener_ms = self.listener.due_ms(now);
         let leave_ms = self.leave_at_ms.filter(|_| !self.stopped);
-        let due_ms = shard_ms.into_iter().chain(listener_ms).chain(leave_ms).min()?;
-        Some(Clock::until(now, due_ms))
+        shard_ms.into_iter().chain(listener_ms).chain(leave_ms).min()
     }
 }
 

@@ -278,6 +278,7 @@ impl<S: Socket> Shard<S> {
     /// Works off what was marked, within the budgets.
     pub fn turn(&mut self, now: Now) -> Next {
         self.counters.turns += 1;
+        self.passes.begin_turn();
         self.read_again(now);
         let mut rest_at = None;
         if !self.budget.is_cutting() {
@@ -302,6 +303,19 @@ impl<S: Socket> Shard<S> {
             Some(at) => Next::At(at),
             None => Next::Idle,
         }
+    }
+
+    /// Counts what the turn that began at `now` took as a whole, in microseconds: whoever drives the shard has measured it.
+    pub fn count_turn(&mut self, now: Now, us: u64) {
+        self.counters.turn_times.observe(us);
+        for pass_us in self.passes.took_us(now, us) {
+            self.counters.pass_times.observe(pass_us);
+        }
+    }
+
+    /// Counts how late a turn began that a moment had been set for, in milliseconds.
+    pub fn count_lag(&mut self, ms: u64) {
+        self.counters.lags.observe(ms * 1000);
     }
 
     /// What is to be carried out, in order. Empty afterwards.

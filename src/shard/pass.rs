@@ -46,27 +46,47 @@ struct Slowness {
     soft_bytes: usize,
 }
 
+/// A channel that has publications on their way.
+#[derive(Debug, Clone, Copy)]
+struct Pass {
+    channel: ChannelId,
+    /// When it was lined up, in milliseconds since the node started.
+    since_ms: u64,
+}
+
 /// Channels that have publications on their way, each on one of the lists.
 #[derive(Debug)]
 pub(super) struct Passes {
     /// Their first few writes are still to be made. A small channel needs no more.
-    fresh: VecDeque<ChannelId>,
+    fresh: VecDeque<Pass>,
     /// Large channels, in the middle of their list.
-    large: VecDeque<ChannelId>,
+    large: VecDeque<Pass>,
+    /// When those were lined up that ended in this turn. What they took is known when the turn is over.
+    ended_since_ms: Vec<u64>,
     /// Whether it is this shard's turn to go on with those.
     permitted: bool,
 }
 
 impl Default for Passes {
     fn default() -> Self {
-        Self { fresh: VecDeque::new(), large: VecDeque::new(), permitted: true }
+        Self { fresh: VecDeque::new(), large: VecDeque::new(), ended_since_ms: Vec::new(), permitted: true }
     }
 }
 
 impl Passes {
     /// Lines up a channel that had nothing to do before.
-    pub(super) fn begin(&mut self, channel: ChannelId) {
-        self.fresh.push_back(channel);
+    pub(super) fn begin(&mut self, now: Now, channel: ChannelId) {
+        self.fresh.push_back(Pass { channel, since_ms: now.mono_ms });
+    }
+
+    /// A turn begins: none has ended in it.
+    pub(super) fn begin_turn(&mut self) {
+        self.ended_since_ms.clear();
+    }
+
+    /// What those took that ended in the turn that began at `now` and took `us`, in microseconds.
+    pub(super) fn took_us(&self, now: Now, us: u64) -> impl Iterator<Item = u64> {
+        self.ended_since_ms.iter().map(move |since_ms| (now.mono_ms - since_ms) * 1000 + us)
     }
 
     /// See [`Shard::permit_large_passes`].
@@ -88,11 +108,13 @@ impl Passes {
     pub(super) fn shrink(&mut self) {
         self.fresh.shrink_to_fit();
         self.large.shrink_to_fit();
+        self.ended_since_ms = Vec::new();
     }
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        (self.fresh.capacity() + self.large.capacity()) * size_of::<ChannelId>()
+        let lists = (self.fresh.capacity() + self.large.capacity()) * size_of::<Pass>();
+        lists + self.ended_since_ms.capacity() * size_of::<u64>()
     }
 }
 
@@ -111,25 +133,27 @@ impl<S: Socket> Shard<S> {
         let quantum = self.settings.limits.pass_quantum_writes;
         let mut writes = 0;
         while writes < PASS_FRESH_WRITES
-            && let Some(id) = self.passes.fresh.pop_front()
+            && let Some(pass) = self.passes.fresh.pop_front()
         {
-            writes += self.go_on_with(now, id, quantum);
+            writes += self.go_on_with(now, pass, quantum);
         }
         while writes < PASS_BUDGET_WRITES
             && self.passes.permitted
-            && let Some(id) = self.passes.large.pop_front()
+            && let Some(pass) = self.passes.large.pop_front()
         {
-            writes += self.go_on_with(now, id, quantum.min(PASS_BUDGET_WRITES - writes));
+            writes += self.go_on_with(now, pass, quantum.min(PASS_BUDGET_WRITES - writes));
         }
     }
 
     /// Walks on in one channel and lines it up again; returns what that costs.
-    fn go_on_with(&mut self, now: Now, id: ChannelId, quantum: usize) -> usize {
-        let Some(walk) = self.walk_list(now, id, quantum) else { return 0 };
-        match walk.finished {
+    fn go_on_with(&mut self, now: Now, pass: Pass, quantum: usize) -> usize {
+        let Some(walk) = self.walk_list(now, pass.channel, quantum) else { return 0 };
+        if walk.finished {
+            self.passes.ended_since_ms.push(pass.since_ms);
             // What arrived meanwhile begins a pass of its own.
-            true => self.passes.fresh.push_back(id),
-            false => self.passes.large.push_back(id),
+            self.passes.begin(now, pass.channel);
+        } else {
+            self.passes.large.push_back(pass);
         }
         // An empty channel still costs a look.
         walk.writes.max(1)

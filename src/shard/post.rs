@@ -48,11 +48,11 @@ impl<S: Socket> Shard<S> {
                     shard.published(&name, offset, id.as_deref());
                 });
             }
-            Mail::Publication(publication) => self.deliver(publication),
+            Mail::Publication(publication) => self.deliver(now, publication),
             Mail::Present { shard, name, count, users } => {
                 self.hub.presence.tell(&name, shard, count, &users, now);
             }
-            Mail::Notice { name, frame } => self.notify(&name, frame),
+            Mail::Notice { name, frame } => self.notify(now, &name, frame),
             Mail::Ask { ticket, question } => self.questioned(now, ticket, question),
             Mail::Reload(rules) => self.settings.take_over((*rules).clone()),
             Mail::Drain(order) => self.begin_drain(now, order),
@@ -92,7 +92,7 @@ impl<S: Socket> Shard<S> {
         self.counters.published += 1;
         for shard in interested.iter() {
             if shard == self.settings.id {
-                self.deliver(publication.clone());
+                self.deliver(now, publication.clone());
             } else {
                 self.post(shard, Mail::Publication(publication.clone()));
             }
@@ -101,12 +101,12 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Lines a publication up for this shard's subscribers.
-    fn deliver(&mut self, publication: Publication) {
+    fn deliver(&mut self, now: Now, publication: Publication) {
         // Nobody is there any more when the last one left while it was on its way.
         let Some(id) = self.hub.channels.find(&publication.channel) else { return };
         let subscribers = &mut self.hub.channels.channel_mut(id).subscribers;
         if subscribers.publish(publication) {
-            self.passes.begin(id);
+            self.passes.begin(now, id);
         }
     }
 

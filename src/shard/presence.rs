@@ -124,7 +124,7 @@ impl<S: Socket> Shard<S> {
             let (name, frame) = (&announcement.name, announcement_frame(&announcement));
             for shard in self.hub.owned.interested(name).iter() {
                 if shard == self.settings.id {
-                    self.notify(name, frame.clone());
+                    self.notify(now, name, frame.clone());
                 } else {
                     self.post(shard, Mail::Notice { name: name.clone(), frame: frame.clone() });
                 }
@@ -134,10 +134,10 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Lines a frame without a number up for this shard's subscribers, behind what is published already.
-    pub(super) fn notify(&mut self, name: &str, frame: Arc<[u8]>) {
+    pub(super) fn notify(&mut self, now: Now, name: &str, frame: Arc<[u8]>) {
         let Some(id) = self.hub.channels.find(name) else { return };
         if self.hub.channels.channel_mut(id).subscribers.notify(frame) {
-            self.passes.begin(id);
+            self.passes.begin(now, id);
         }
     }
 

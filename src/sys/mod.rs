@@ -10,6 +10,7 @@ pub mod footprint;
 pub mod host;
 pub mod listen;
 pub mod memory;
+pub mod observe;
 pub mod proc_text;
 pub mod reuseport;
 pub mod scheduler;

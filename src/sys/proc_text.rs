@@ -11,6 +11,12 @@ pub fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
+/// When a process began, from `/proc/PID/stat`, in clock ticks since the host did: field 22 of the line.
+#[must_use]
+pub fn stat_start_ticks(stat: &str) -> Option<u64> {
+    stat[stat.rfind(')')? + 1..].split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
 /// Nanoseconds on a processor, from `/proc/PID/task/TID/schedstat`.
 #[must_use]
 pub fn schedstat_ns(schedstat: &str) -> Option<u64> {
@@ -29,6 +35,10 @@ pub fn kb_field_bytes(text: &str, name: &str) -> Option<u64> {
 pub struct Sockstat {
     /// Sockets that have a hash slot.
     pub in_use: u64,
+    /// Sockets that no process holds any more.
+    pub orphans: u64,
+    /// Sockets in TIME_WAIT.
+    pub time_wait: u64,
     /// Sockets allocated, in whatever state.
     pub allocated: u64,
     /// Pages of queued data, the unit of `tcp_mem`.
@@ -41,7 +51,13 @@ pub fn sockstat_tcp(text: &str) -> Option<Sockstat> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let value = |name| words.chunks_exact(2).find(|pair| pair[0] == name)?[1].parse().ok();
-    Some(Sockstat { in_use: value("inuse")?, allocated: value("alloc")?, mem_pages: value("mem")? })
+    Some(Sockstat {
+        in_use: value("inuse")?,
+        orphans: value("orphan")?,
+        time_wait: value("tw")?,
+        allocated: value("alloc")?,
+        mem_pages: value("mem")?,
+    })
 }
 
 /// IPv6 sockets of `/proc/net/sockstat6` that have a hash slot; [`Sockstat::in_use`] counts those of IPv4 alone.
@@ -49,6 +65,23 @@ pub fn sockstat_tcp(text: &str) -> Option<Sockstat> {
 pub fn sockstat6_tcp(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP6:"))?;
     line.trim().strip_prefix("inuse")?.trim().parse().ok()
+}
+
+/// Files open on a host, and how many may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Files {
+    /// Those in use.
+    pub open: u64,
+    /// The most: `fs.file-max`.
+    pub max: u64,
+}
+
+/// The three numbers of `/proc/sys/fs/file-nr`: open, free of those allotted (0 since Linux 2.6), and the limit (proc(5)).
+#[must_use]
+pub fn file_nr(text: &str) -> Option<Files> {
+    let mut numbers = text.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
+    let (open, free, max) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    Some(Files { open: open.saturating_sub(free), max })
 }
 
 /// Resident pages of `/proc/PID/statm`: all of them, and those of files.
@@ -125,7 +158,9 @@ mod tests {
     fn ticks_are_found_behind_a_name_with_spaces_and_brackets() {
         let stat = "42 (a) b (c)) S 1 2 3 4 -1 4194560 10 0 0 0 123 45 6 7 20 0 3 0 99 1000 200";
         assert_eq!(stat_ticks(stat), Some((123, 45)));
+        assert_eq!(stat_start_ticks(stat), Some(99));
         assert_eq!(stat_ticks("42 (x) S 1"), None);
+        assert_eq!(stat_start_ticks("42 (x) S 1"), None);
         assert_eq!(stat_ticks(""), None);
     }
 
@@ -148,10 +183,20 @@ mod tests {
     #[test]
     fn the_tcp_line_is_read_by_names() {
         let text = "sockets: used 13\nTCP: inuse 1 orphan 2 tw 3 alloc 4 mem 122\nUDP: inuse 0 mem 9\n";
-        assert_eq!(sockstat_tcp(text), Some(Sockstat { in_use: 1, allocated: 4, mem_pages: 122 }));
+        assert_eq!(
+            sockstat_tcp(text),
+            Some(Sockstat { in_use: 1, orphans: 2, time_wait: 3, allocated: 4, mem_pages: 122 })
+        );
         assert_eq!(sockstat_tcp("TCP: inuse\n"), None);
         assert_eq!(sockstat6_tcp("TCP6: inuse 17\nUDP6: inuse 1\n"), Some(17));
         assert_eq!(sockstat6_tcp("UDP6: inuse 1\n"), None);
+    }
+
+    #[test]
+    fn open_files_are_those_allotted_and_not_free() {
+        assert_eq!(file_nr("1184\t0\t2466170\n"), Some(Files { open: 1184, max: 2_466_170 }));
+        assert_eq!(file_nr("10 4 99"), Some(Files { open: 6, max: 99 }));
+        assert_eq!(file_nr("10 4"), None);
     }
 
     #[test]

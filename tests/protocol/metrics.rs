@@ -106,3 +106,53 @@ fn each_end_counts_under_the_transport_that_it_was_of() {
     }
     node.end();
 }
+
+#[test]
+fn what_turns_and_passes_took_is_measured_and_what_the_kernel_knows_is_told() {
+    let node = Node::start(&["--shards", "2"]);
+    let mut clients = [node.subscriber(&["a"]), node.subscriber(&["a"]), node.subscriber(&["a"])];
+    for number in 1..=5 {
+        node.publish("a", &number.into());
+        clients.iter_mut().for_each(|client| assert_eq!(client.hear()["data"], number));
+    }
+    let passes = node.metric("roost_passes_total");
+    assert!(passes >= 5, "{passes}");
+    // What is asked for in one turn is answered before that turn is measured.
+    node.await_metric("roost_pass_seconds_count", node.metric("roost_passes_total"));
+    let text = node.get("/metrics").body;
+    let value = |series: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{series} is missing in\n{text}")).parse().unwrap()
+    };
+    assert!(value("roost_pass_seconds_bucket{le=\"1.0\"}") >= 5.0);
+    assert!(value("roost_pass_seconds_sum") > 0.0);
+    assert!(value("roost_turn_seconds_count") > 10.0);
+    assert!(value("roost_loop_lag_seconds_count") >= 0.0);
+    let busy_s = [0, 1].map(|shard| value(&format!("roost_shard_busy_seconds_total{{shard=\"{shard}\"}}")));
+    assert!((busy_s[0] + busy_s[1] - value("roost_turn_seconds_sum")).abs() < 1e-9, "{busy_s:?}");
+    assert!(value("roost_shard_answer_seconds{shard=\"1\"}") < 1.0);
+    assert!(value("roost_mailbox_bytes{shard=\"0\"}") < 1e6);
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!(value("process_resident_memory_bytes") < value("roost_memory_max_bytes"));
+    let age_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
+        - value("process_start_time_seconds");
+    assert!((-1.0..60.0).contains(&age_s), "{age_s}");
+    // Three clients, two shards with a poll, a mailbox and a listener each, the API.
+    let open = value("process_open_fds");
+    assert!(open > 12.0 && open < value("process_max_fds"), "{open}");
+    assert!(value("roost_kernel_listen_overflows_total") >= 0.0);
+    assert!(value("roost_kernel_tcp_sockets") >= 3.0);
+    node.end();
+}
+
+#[test]
+fn open_descriptors_grow_with_the_connections() {
+    let node = Node::start(&["--shards", "2"]);
+    let before = node.metric("process_open_fds");
+    let clients: Vec<_> = (0..100).map(|_| node.client()).collect();
+    let (open, most) = (node.metric("process_open_fds"), node.metric("process_max_fds"));
+    // The connections to the API come and go.
+    assert!((95..=105).contains(&(open - before)), "{before} {open} of {} clients", clients.len());
+    assert!(open < most, "{open} {most}");
+    node.end();
+}
