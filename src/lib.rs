@@ -21,6 +21,7 @@ pub mod node;
 pub mod proto;
 pub mod reactor;
 pub mod shard;
+pub mod sizing;
 pub mod sys;
 pub mod table;
 pub mod tokens;

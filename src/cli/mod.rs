@@ -19,6 +19,7 @@ mod drain;
 mod http_client;
 mod logging;
 mod output;
+mod plan;
 mod publish;
 mod resume;
 mod serve;
@@ -140,13 +141,14 @@ fn api_address(matches: &ArgMatches) -> Result<ApiAddr, Failure> {
     Ok(flag_or_variable(matches, "api", "ROOST_API")?.unwrap_or_else(|| Options::default().api))
 }
 
-const SUBCOMMANDS: [Subcommand; 6] = [
+const SUBCOMMANDS: [Subcommand; 7] = [
     Subcommand { command: serve::command, run: serve::run },
     Subcommand { command: publish::command, run: publish::run },
     Subcommand { command: tail::command, run: tail::run },
     Subcommand { command: bench::command, run: bench::run },
     Subcommand { command: ctl::command, run: ctl::run },
     Subcommand { command: doctor::command, run: doctor::run },
+    Subcommand { command: plan::command, run: plan::run },
 ];
 
 const QUICK_START: &str = "\

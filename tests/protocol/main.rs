@@ -5,7 +5,6 @@ mod api;
 mod channels;
 mod client;
 mod connections;
-mod drains;
 mod events;
 mod fallback;
 mod frames;

@@ -33,10 +33,9 @@ def limits(tune):
 def sizes(tune):
     page = (TUNING / "README.md").read_text()
     for count in (100_000, 1_000_000):
+        # What tune asks for is what roost plan asks for, to the digit that the page tells (tests/plan.rs).
         idle = int(tune("check", "--connections", str(count), code=1).rows["memory, KiB"].wanted.removeprefix(">=")) * 1024
-        busy = idle + count * 4096
-        told = [f"{size / 1e9:.1f} GB" for size in (idle, busy, busy * 1.25)]
-        assert row_of(page, f"{count:,}").split("|")[2:5] == [f" {one} " for one in told], told
+        assert row_of(page, f"{count:,}").split("|")[3] == f" {idle / 1e9:.1f} GB ", idle
     capacity = (TUNING / "systemd" / "capacity.conf").read_text()
     tune("apply")
     limit = re.search(r"^LimitNOFILE=.*$", tune.host.read("etc/systemd/system/roost.service.d/20-capacity.conf"), re.MULTILINE)[0]
