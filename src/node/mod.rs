@@ -53,7 +53,6 @@ pub fn run(
     let signals = catch_signals().map_err(|error| NodeError::System("signals", error))?;
     let raised = descriptors::raise().map_err(|error| NodeError::System("descriptor limits", error))?;
     let plan = plan(&config, raised)?;
-    limits::warn(&config, raised, plan);
     let origins = OriginPolicy::parse(&config.origins).map_err(NodeError::Origins)?;
     let keys = token_keys::read(&config).map_err(NodeError::TokenKey)?;
     let public = listen_public(&config, plan)?;
@@ -90,6 +89,7 @@ pub fn run(
     let control = Control::new(settings, reload, control_poll, api, signals, office, clock)
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
     start(reactors, plan)?;
+    limits::warn(&config, raised, plan);
     announce(&config, raised, plan, public_address, &api_address);
     control.run().map_err(|error| NodeError::System("the control thread's poll", error))
 }

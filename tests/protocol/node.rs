@@ -149,14 +149,18 @@ impl Node {
         wire.response()
     }
 
+    /// What the API answers to another method, with or without a body.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Response {
+        let mut wire = Wire::connect(&self.api);
+        let (host, length) = (&self.api, body.len());
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
+        wire.send((head + body).as_bytes());
+        wire.response()
+    }
+
     /// What the API answers to `POST /publish`.
     pub(crate) fn post(&self, body: &str) -> Response {
-        let mut wire = Wire::connect(&self.api);
-        let length = body.len();
-        let head =
-            format!("POST /publish HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n", self.api);
-        wire.send(format!("{head}{body}").as_bytes());
-        wire.response()
+        self.ask("POST", "/publish", body)
     }
 
     /// Publishes everything in one call, in order; returns the last cursor.

@@ -62,6 +62,28 @@ def ctl_density(world):
     assert code == 1 and world.api in complaint and "does a node run there?" in complaint, complaint
 
 
+@scenario("roost ctl drain sends clients away, says how far it is, and takes the node back", "--shards", "2")
+def ctl_drain(world):
+    def ctl(*arguments):
+        process = world.run([binary(), "ctl", "drain", "--api", world.api, *arguments])
+        said, complaint = process.communicate(timeout=20)
+        return process.returncode, said, complaint
+
+    assert ctl("--status") == (0, "serving 0 connections; ready\n", "")
+    clients = [world.client() for _ in range(6)]
+    code, said, complaint = ctl("--over", "500ms", "--wait")
+    assert code == 0 and not complaint, complaint
+    first, last = said.splitlines()[0], said.splitlines()[-1]
+    assert first.startswith("draining: 6 of 6 connections still to be told, the last in 1 s; not ready"), said
+    assert last.startswith("draining: 0 of ") and last.endswith(", the last in 0 s; not ready"), said
+    assert [client.closed()[0] for client in clients] == [1001] * 6
+    code, said, _ = ctl("--stop", "--json")
+    assert code == 0 and json.loads(said)["ready"] is True, said
+    world.client().ask({"type": "ping"})
+    for wrong in [("--oldest",), ("--percent", "0"), ("--stop", "--over", "1s"), ("--over", "soon")]:
+        assert ctl(*wrong)[0] == 2, wrong
+
+
 @scenario("roost ctl conns lists who is connected, and with --json what the API says")
 def ctl_conns(world):
     def ctl(*arguments):
