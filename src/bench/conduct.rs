@@ -1,5 +1,7 @@
 //! How the clients of a run behave once they are connected: what a profile tells the crowd. Must never know a socket.
 
+use super::client::End;
+
 /// The few bytes that each client has for its profile.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Note {
@@ -96,9 +98,9 @@ pub(super) trait Conduct: Send + 'static {
         Ok(())
     }
 
-    /// A client that had joined lost its connection before the crowd left. `true`: that was to be expected.
-    fn lost(&mut self, client: u32, note: &mut Note, desk: &mut Desk<'_>) -> bool {
-        let _ = (client, note, desk);
+    /// A client that had joined lost its connection before the crowd left, in this way. `true`: that was to be expected.
+    fn lost(&mut self, client: u32, note: &mut Note, end: &End, desk: &mut Desk<'_>) -> bool {
+        let _ = (client, note, end, desk);
         false
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::client::End;
 use super::conduct::{Conduct, Desk, Mismatch, Note};
 use super::course::{Course, Step};
 use super::crowd::{Crowd, Gathering, Rig};
@@ -354,7 +355,7 @@ impl Conduct for Subscribers {
         Err(Mismatch { expected, came: format!("nothing from message {} on", course.next) })
     }
 
-    fn lost(&mut self, client: u32, _note: &mut Note, _desk: &mut Desk<'_>) -> bool {
+    fn lost(&mut self, client: u32, _note: &mut Note, _end: &End, _desk: &mut Desk<'_>) -> bool {
         let slow = !self.reads(client);
         self.slow_closed += u64::from(slow);
         slow

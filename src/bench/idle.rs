@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::client::MASK;
+use super::client::{End, MASK};
 use super::conduct::{Conduct, Desk, Mismatch, Note};
 use super::crowd::{Crowd, Gathering, Rig};
 use super::error::BenchError;
@@ -256,7 +256,7 @@ impl Conduct for Idlers {
         Ok(())
     }
 
-    fn lost(&mut self, _client: u32, note: &mut Note, _desk: &mut Desk<'_>) -> bool {
+    fn lost(&mut self, _client: u32, note: &mut Note, _end: &End, _desk: &mut Desk<'_>) -> bool {
         self.waiting -= usize::from(note.count == TO_BE_ANSWERED);
         false
     }
@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(said, [Some(0), Some(1), None]);
         idlers.message(2, &mut notes[2], "news", &mut desk).unwrap();
         idlers.message(1, &mut notes[1], "hello", &mut desk).unwrap();
-        idlers.lost(0, &mut notes[0], &mut desk);
+        idlers.lost(0, &mut notes[0], &End::Closed, &mut desk);
         assert_eq!(say(&mut idlers, &mut notes, &mut desk), Some(2));
         assert!(idlers.leaving(2, &notes[2]).is_err());
         assert_eq!((idlers.leaving(1, &notes[1]), finished), (Ok(()), 1));

@@ -9,6 +9,7 @@ mod conduct;
 mod course;
 mod crowd;
 mod dial;
+mod drain;
 mod echo;
 pub mod error;
 mod fairness;
@@ -59,6 +60,7 @@ pub const CATALOGS: &[(&str, &[Figure])] = &[
     ("idle", idle::FIGURES),
     ("storm", storm::FIGURES),
     ("slow", fanout::SLOW_FIGURES),
+    ("drain", drain::FIGURES),
 ];
 
 /// Runs a profile and prints its report on standard output: the whole of `roost bench`. The exit code is 0 where the budget

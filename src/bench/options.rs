@@ -32,6 +32,9 @@ pub enum ProfileArgs {
     /// Fan-out while some subscribers do not read
     #[command(after_help = budget_keys("slow"))]
     Slow(SlowArgs),
+    /// Everybody is sent away over a time
+    #[command(after_help = budget_keys("drain"))]
+    Drain(DrainArgs),
 }
 
 impl ProfileArgs {
@@ -44,6 +47,7 @@ impl ProfileArgs {
             Self::Idle(_) => "idle",
             Self::Storm(_) => "storm",
             Self::Slow(_) => "slow",
+            Self::Drain(_) => "drain",
         }
     }
 
@@ -56,6 +60,7 @@ impl ProfileArgs {
             Self::Idle(args) => &args.common,
             Self::Storm(args) => &args.common,
             Self::Slow(args) => &args.fanout.common,
+            Self::Drain(args) => &args.common,
         }
     }
 }
@@ -312,6 +317,26 @@ pub struct StormArgs {
     /// Seconds that are looked at while all leave
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
+}
+
+/// Everybody is sent away over a time: whether that is even, and whether all were told. The server drains and stays
+#[derive(Debug, Clone, Args)]
+pub struct DrainArgs {
+    /// Options that all profiles share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How clients subscribe.
+    #[command(flatten)]
+    pub subscribe: SubscribeArgs,
+    /// Clients
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Seconds over which they are sent away
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Where the server is asked to
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081/drain")]
+    pub drain_url: String,
 }
 
 /// The end of a profile's help: what its section of a budget file may bound.

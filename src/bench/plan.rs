@@ -9,12 +9,13 @@ use super::error::BenchError;
 use super::fairness::Beside;
 use super::figures::{Figure, Measurement};
 use super::options::{
-    CommonArgs, EchoArgs, FanoutArgs, IdleArgs, ProfileArgs, PublishArgs, StormArgs, SubscribeArgs, seconds,
+    CommonArgs, DrainArgs, EchoArgs, FanoutArgs, IdleArgs, ProfileArgs, PublishArgs, StormArgs,
+    SubscribeArgs, seconds,
 };
 use super::publisher::PublishTarget;
 use super::rounds::Side;
 use super::target::{Target, TargetSpec};
-use super::{echo, fanout, idle, storm};
+use super::{drain, echo, fanout, idle, storm};
 
 type Measure = Box<dyn FnMut(&Rig, &Arc<Target>) -> Result<Measurement, BenchError>>;
 
@@ -41,6 +42,7 @@ impl Plan {
             ProfileArgs::Fanout(args) => Self::fanout(args, 0, fanout::FIGURES),
             ProfileArgs::Idle(args) => Self::idle(args),
             ProfileArgs::Storm(args) => Self::storm(args),
+            ProfileArgs::Drain(args) => Self::drain(args),
             ProfileArgs::Slow(args) => Self::fanout(&args.fanout, args.slow_percent, fanout::SLOW_FIGURES),
         }
     }
@@ -148,6 +150,33 @@ impl Plan {
                 FLOOR => idle::measure(rig, target, &idle::Load { say: None, ..load.clone() }),
                 _ => idle::measure(rig, target, &load),
             }),
+        })
+    }
+
+    fn drain(args: &DrainArgs) -> Result<Self, BenchError> {
+        let DrainArgs { common, subscribe, connections, seconds, drain_url } = args;
+        if common.floor_url.is_some() {
+            return Err(BenchError::Usage(
+                "a second server is not measured with drain: it knows none".into(),
+            ));
+        }
+        let talk = Talk {
+            path: "/live",
+            channel: Some(&subscribe.channel),
+            subscribe: Some(subscribe),
+            ..Talk::default()
+        };
+        let load = drain::Load {
+            connections: *connections,
+            over: duration("--seconds", *seconds)?,
+            drain: PublishTarget::new(drain_url, &[], "{data}", "")?,
+        };
+        Ok(Self {
+            server: targets(common, &talk)?.0,
+            floor: None,
+            figures: drain::FIGURES,
+            load: format!("{connections} connections, sent away over {seconds} s"),
+            measure: Box::new(move |rig, target| drain::measure(rig, target, &load)),
         })
     }
 

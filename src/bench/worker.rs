@@ -437,7 +437,7 @@ impl<C: Conduct> Worker<C> {
         if client.phase == Phase::Joined {
             let mut note: Note = client.note;
             let mut desk = desk(&self.brief.shared, &mut self.out, &mut self.counts);
-            if self.conduct.lost(self.brief.first + index, &mut note, &mut desk) {
+            if self.conduct.lost(self.brief.first + index, &mut note, end, &mut desk) {
                 return;
             }
         } else {
