@@ -55,11 +55,13 @@ pub enum Disconnect {
     Unauthorized,
     /// The time of the peer's token was over, and it did not show another one.
     TokenExpired,
+    /// Whoever runs the node has ended it.
+    Kicked,
 }
 
 impl Disconnect {
     /// All variants, in the order of the table: for metrics and for the reference page.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Refused,
@@ -79,6 +81,7 @@ impl Disconnect {
         Self::Idle,
         Self::Unauthorized,
         Self::TokenExpired,
+        Self::Kicked,
     ];
 
     /// The row of the table: close code (0 where no close frame is sent), reason, label, fault, may return.
@@ -103,6 +106,7 @@ impl Disconnect {
             Self::Idle => (4004, "idle", "idle", Fault::Network, true),
             Self::Unauthorized => (4001, "unauthorized", "unauthorized", Fault::Peer, true),
             Self::TokenExpired => (4002, "token expired", "token_expired", Fault::Nobody, true),
+            Self::Kicked => (4006, "kicked", "kicked", Fault::Node, false),
         }
     }
 

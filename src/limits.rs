@@ -147,6 +147,12 @@ pub const WALK_BUDGET: usize = 4 * 1024;
 pub const KERNEL_LOOKS: usize = 16;
 /// Walks that may wait for one another in a shard; whoever asks for more is not answered.
 pub const WALKS_MAX: usize = 64;
+/// Time over which `POST /disconnect` may spread the ends, in milliseconds: an hour.
+pub const DISCONNECT_OVER_MS_MAX: u64 = 60 * 60 * 1000;
+/// Calls of `POST /disconnect` that a shard carries out at once; each remembers eight bytes for each connection that has to go.
+pub const KICKS_MAX: usize = 16;
+/// Connections that such calls end in one turn.
+pub const KICK_BUDGET: usize = 256;
 /// Owned channels looked at, and kept publications dropped, in one turn because their time may be over.
 pub const EXPIRY_BUDGET: usize = 1024;
 /// Slots that the clock hand visits in one turn at most.

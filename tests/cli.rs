@@ -296,7 +296,64 @@ fn ctl_asks_the_api_and_says_whose_answer_it_does_not_understand() {
 fn ctl_without_a_question_is_wrong_usage_and_lists_them() {
     let (code, out, err) = run(&["ctl"]);
     assert_eq!((code, out.as_str()), (2, ""));
-    assert!(err.contains("conns") && err.contains("density"), "{err}");
+    for question in ["conns", "density", "kick"] {
+        assert!(err.contains(question), "{err}");
+    }
+}
+
+#[test]
+fn ctl_kick_demands_one_selector_and_names_what_else_is_wrong() {
+    for (args, words) in [
+        (&[][..], "<--connection <ID>|--user <USER>|--ip <ADDR>|--channel <CHANNEL>>"),
+        (&["--user", "ann", "--ip", "::1"], "cannot be used with"),
+        (
+            &["--user", "ann", "--code", "1000"],
+            "a close code is 1001, 1008, 1012, 1013, or a number from 4000 to 4999",
+        ),
+        (&["--user", "ann", "--code", "70000"], "70000 is not in 0..=65535"),
+        (&["--user", "ann", "--over", "10"], "such as `250ms` or `10s`"),
+    ] {
+        let (code, out, err) = run(&[&["ctl", "kick"][..], args].concat());
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+        assert!(err.contains(words), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn ctl_kick_posts_what_it_was_told_and_fails_where_nobody_was_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let mut bodies = Vec::new();
+        for (status, body) in [
+            ("200 OK", r#"{"disconnected":1200}"#),
+            ("200 OK", r#"{"disconnected":0}"#),
+            ("200 OK", r#"{"disconnected":0}"#),
+            ("400 Bad Request", r#"{"error":{"code":"bad_request","message":"`over_ms` is too long"}}"#),
+        ] {
+            let (stream, _) = listener.accept().unwrap();
+            let (head, body_sent) = read_request(&stream);
+            assert!(head.starts_with("post /disconnect http/1.1\r\n"), "{head}");
+            bodies.push(body_sent);
+            answer(&stream, status, body);
+        }
+        bodies
+    });
+    let kick = |more: &[&str]| run(&[&["ctl", "kick", "--api", &api], more].concat());
+    let spread = kick(&["--channel", "a\"b", "--code", "1012", "--over", "2m"]);
+    assert_eq!(spread, (0, "1,200 connections end within 2m\n".to_owned(), String::new()));
+    assert_eq!(kick(&["--user", "ann"]), (1, "0 connections end\n".to_owned(), String::new()));
+    let json = kick(&["--ip", "::1", "--json"]);
+    assert_eq!(json, (1, r#"{"disconnected":0}"#.to_owned(), String::new()));
+    let refused = format!("error: {api}: bad_request: `over_ms` is too long\n");
+    assert_eq!(kick(&["--connection", "0.1.2", "--over", "9h"]), (1, String::new(), refused));
+    let expected = [
+        r#"{"channel":"a\"b","code":1012,"over_ms":120000}"#,
+        r#"{"user":"ann"}"#,
+        r#"{"ip":"::1"}"#,
+        r#"{"connection":"0.1.2","over_ms":32400000}"#,
+    ];
+    assert_eq!(server.join().unwrap(), expected);
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod answers;
 pub mod channels;
 pub mod connections;
 pub mod density;
+pub mod disconnect;
 pub mod drain;
 pub mod pace;
 pub mod page;

@@ -37,6 +37,8 @@ pub enum Route {
     Connections(Listing),
     /// `GET /connections/{id}`.
     Connection(ConnKey),
+    /// `POST /disconnect`.
+    Disconnect,
     /// `GET /healthz`: the process is alive.
     Health,
     /// `GET /readyz`: the node takes connections.
@@ -87,6 +89,11 @@ impl Route {
             "/" => method(head, "GET").map(|()| Self::StatusPage),
             "/status" => method(head, "GET").map(|()| Self::Status),
             "/status/events" => method(head, "GET").map(|()| Self::StatusEvents),
+            "/disconnect" => {
+                method(head, "POST")?;
+                // It is JSON, whatever `curl -d` calls it.
+                if is_ndjson(head)? { Err(one_at_a_time()) } else { Ok(Self::Disconnect) }
+            }
             "/connections" => {
                 method(head, "GET")?;
                 Listing::from_query(head.query).map(Self::Connections)
@@ -121,7 +128,7 @@ impl Route {
         match self {
             Self::Publish { ndjson: true } => NDJSON_BYTES_MAX,
             Self::Publish { ndjson: false } => PUBLISH_BODY_BYTES_MAX,
-            Self::Drain => ORDER_BODY_BYTES_MAX,
+            Self::Drain | Self::Disconnect => ORDER_BODY_BYTES_MAX,
             Self::Channels { .. }
             | Self::Channel { .. }
             | Self::Presence { .. }
@@ -142,7 +149,8 @@ impl Route {
 
 fn not_found() -> Refusal {
     let message = "there are /, /status, /status/events, /publish, /channels, /channels/{name}, /presence/{name}, \
-                   /connections, /connections/{id}, /drain, /healthz, /readyz, /metrics and /debug/density here";
+                   /connections, /connections/{id}, /disconnect, /drain, /healthz, \
+                   /readyz, /metrics and /debug/density here";
     Refusal::new(404, "not_found", message)
 }
 
@@ -156,6 +164,10 @@ fn drain(head: &Head<'_>) -> Result<Route, Refusal> {
             Err(refusal.with_header("Allow", "POST, GET, DELETE"))
         }
     }
+}
+
+fn one_at_a_time() -> Refusal {
+    Refusal::new(415, "bad_request", "this path takes one object: Content-Type is application/json")
 }
 
 fn method(head: &Head<'_>, wanted: &'static str) -> Result<(), Refusal> {
@@ -221,6 +233,7 @@ mod tests {
         let key = ConnKey { shard: ShardId(1), slot: 0x2a, generation: 3 };
         assert_eq!(route("GET /connections?limit=7&top=bytes HTTP/1.1"), Ok(Route::Connections(listing)));
         assert_eq!(route("GET /connections/1.2a.3 HTTP/1.1"), Ok(Route::Connection(key)));
+        assert_eq!(route("POST /disconnect HTTP/1.1"), Ok(Route::Disconnect));
         assert_eq!(route("HEAD /metrics HTTP/1.1"), Ok(Route::Metrics(Format::Plain)));
         let prometheus =
             "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -263,6 +276,10 @@ mod tests {
             ("GET /connections/one HTTP/1.1", 404),
             ("GET /connections/1.2.3/channels HTTP/1.1", 404),
             ("GET /nothing/at/all HTTP/1.1", 404),
+            ("GET /disconnect HTTP/1.1", 405),
+            ("POST /disconnect HTTP/1.1\r\nContent-Type: text/plain", 415),
+            ("POST /disconnect HTTP/1.1\r\nContent-Type: application/x-ndjson", 415),
+            ("POST /disconnect HTTP/1.1\r\nOrigin: https://evil.example", 403),
             ("POST /presence/a HTTP/1.1", 405),
             ("POST /publish HTTP/1.1\r\nContent-Type: text/plain", 415),
             ("POST /publish HTTP/1.1\r\nOrigin: https://evil.example", 403),

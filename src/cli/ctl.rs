@@ -2,8 +2,9 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::http_client::{Answer, get};
-use super::{Failure, Subcommand, api_address, api_arg, conns, density, dispatch, drain, output};
+use super::http_client::{Answer, HttpError, get, post};
+use super::{Failure, Subcommand, api_address, api_arg, conns, density, dispatch, drain, kick, output};
+use crate::config::ApiAddr;
 
 pub(super) fn command() -> Command {
     Command::new("ctl")
@@ -31,9 +32,27 @@ pub(super) fn look(
     path: &str,
     tell: impl FnOnce(&Answer) -> Option<String>,
 ) -> Result<(), Failure> {
+    ask(matches, |api| get(api, path), tell).map(drop)
+}
+
+/// As [`look`], with an order to the node as JSON; returns what it answered.
+pub(super) fn order(
+    matches: &ArgMatches,
+    path: &str,
+    body: &[u8],
+    tell: impl FnOnce(&Answer) -> Option<String>,
+) -> Result<Answer, Failure> {
+    ask(matches, |api| post(api, path, "application/json", body), tell)
+}
+
+fn ask(
+    matches: &ArgMatches,
+    call: impl FnOnce(&ApiAddr) -> Result<Answer, HttpError>,
+    tell: impl FnOnce(&Answer) -> Option<String>,
+) -> Result<Answer, Failure> {
     let api = api_address(matches)?;
     let refused = |reason: String| Failure::Refused(format!("{api}: {reason}"));
-    let answer = get(&api, path).map_err(|error| refused(error.to_string()))?;
+    let answer = call(&api).map_err(|error| refused(error.to_string()))?;
     if answer.status != 200 {
         return Err(refused(answer.reason()));
     }
@@ -43,11 +62,13 @@ pub(super) fn look(
         tell(&answer)
     };
     let strange = || refused("the answer is not what this version knows; --json prints it as it is".into());
-    output::print(&text.ok_or_else(strange)?).map(drop)
+    output::print(&text.ok_or_else(strange)?)?;
+    Ok(answer)
 }
 
-const QUESTIONS: [Subcommand; 3] = [
+const QUESTIONS: [Subcommand; 4] = [
     Subcommand { command: conns::command, run: conns::run },
     Subcommand { command: density::command, run: density::run },
     Subcommand { command: drain::command, run: drain::run },
+    Subcommand { command: kick::command, run: kick::run },
 ];

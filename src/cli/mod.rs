@@ -17,6 +17,7 @@ mod density;
 mod doctor;
 mod drain;
 mod http_client;
+mod kick;
 mod logging;
 mod output;
 mod plan;

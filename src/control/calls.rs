@@ -3,6 +3,7 @@
 use crate::api::Reply;
 use crate::api::channels::Gathered;
 use crate::api::connections::{Detail, Found, Listing, single};
+use crate::api::disconnect;
 use crate::api::publish::{Batch, Outcome};
 use crate::api::status::{Seen, Survey};
 use crate::clock::Now;
@@ -31,13 +32,34 @@ pub(super) struct Call {
 
 #[derive(Debug)]
 enum Kind {
-    Publish { batch: Batch, outcomes: Vec<Option<Outcome>> },
-    Counters { asked_ms: u64, shards: Vec<Option<Counted>>, of: About },
-    Channels { gathered: Gathered, of: Of },
-    Survey { survey: Survey, purpose: Purpose },
-    Look { asked_ms: u64, shards: Vec<Option<Seen>> },
+    Publish {
+        batch: Batch,
+        outcomes: Vec<Option<Outcome>>,
+    },
+    Counters {
+        asked_ms: u64,
+        shards: Vec<Option<Counted>>,
+        of: About,
+    },
+    Channels {
+        gathered: Gathered,
+        of: Of,
+    },
+    Survey {
+        survey: Survey,
+        purpose: Purpose,
+    },
+    Look {
+        asked_ms: u64,
+        shards: Vec<Option<Seen>>,
+    },
     Connections(Found),
     Connection(Option<Box<Detail>>),
+    /// How many end, and whether a shard took no further call.
+    Disconnect {
+        count: u64,
+        busy: bool,
+    },
 }
 
 /// What a shard has counted, and how long it took to say so.
@@ -162,6 +184,12 @@ impl Call {
         Self { caller, due_ms, missing: 1, kind: Kind::Connection(None) }
     }
 
+    /// Connections that are to end.
+    #[must_use]
+    pub(super) fn disconnect(caller: Caller, due_ms: u64, shards: usize) -> Self {
+        Self { caller, due_ms, missing: shards, kind: Kind::Disconnect { count: 0, busy: false } }
+    }
+
     /// Whether everything is there.
     #[must_use]
     pub(super) fn is_complete(&self) -> bool {
@@ -199,6 +227,10 @@ impl Call {
                 found.add(connections, total);
             }
             (Kind::Connection(found), Answer::Connection(detail)) => *found = detail,
+            (Kind::Disconnect { count, busy }, Answer::Disconnected(some)) => {
+                *count += some.unwrap_or(0);
+                *busy |= some.is_none();
+            }
             (
                 Kind::Publish { .. }
                 | Kind::Counters { .. }
@@ -206,7 +238,8 @@ impl Call {
                 | Kind::Survey { .. }
                 | Kind::Look { .. }
                 | Kind::Connections(_)
-                | Kind::Connection(_),
+                | Kind::Connection(_)
+                | Kind::Disconnect { .. },
                 _,
             ) => {
                 unreachable!("an answer to another question")
@@ -242,6 +275,7 @@ impl Call {
             Kind::Survey { survey, purpose } => Finished::Survey(survey, purpose),
             Kind::Connections(found) => Finished::Reply(found.reply()),
             Kind::Connection(detail) => Finished::Reply(single(detail.as_deref())),
+            Kind::Disconnect { count, busy } => Finished::Reply(disconnect::reply(count, busy, complete)),
             Kind::Channels { gathered, of } => Finished::Reply(match of {
                 Of::All => gathered.list(),
                 Of::Single(name) => gathered.single(&name),

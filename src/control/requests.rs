@@ -4,10 +4,12 @@ use super::Control;
 use super::calls::{Call, Caller, Of, Purpose, overloaded};
 use super::conn::Request;
 use crate::api::connections::nobody;
+use crate::api::disconnect::{Kick, Who};
 use crate::api::page::page;
 use crate::api::publish::{Batch, Publication};
 use crate::api::{Reply, Route};
 use crate::clock::Now;
+use crate::hub::ShardId;
 use crate::limits::CALL_TIMEOUT_MS;
 use crate::proto::http::Refusal;
 use crate::shard::mail::{Mail, Parcel, Publisher, Question};
@@ -57,6 +59,10 @@ impl Control {
                 let mail = Mail::Ask { ticket, question: Question::Connection(key) };
                 self.sender.sort(Parcel::Shard(key.shard, mail));
             }
+            Route::Disconnect => match Kick::from_json(&request.body) {
+                Ok(kick) => self.disconnect(now, caller, due_ms, &kick),
+                Err(refusal) => self.reply(now, caller, &Reply::refusal(&refusal)),
+            },
             Route::Metrics(format) => {
                 self.ask(Call::counters(caller, now.mono_ms, shards, format), &Question::Counters);
             }
@@ -76,6 +82,23 @@ impl Control {
     pub(super) fn ask(&mut self, call: Call, question: &Question) {
         let ticket = self.ticket(call);
         self.tell_all(|| Mail::Ask { ticket, question: question.clone() });
+    }
+
+    /// Whoever is meant is counted by each shard; one connection by its own.
+    fn disconnect(&mut self, now: Now, caller: Caller, due_ms: u64, kick: &Kick) {
+        let shards: Vec<ShardId> = (0..self.office.shards.len()).map(|shard| ShardId(shard as u16)).collect();
+        let meant = |shard: &ShardId| !matches!(kick.who, Who::Connection(key) if key.shard != *shard);
+        let shards: Vec<ShardId> = shards.into_iter().filter(meant).collect();
+        tracing::info!(?kick, "connections are to end");
+        let call = Call::disconnect(caller, due_ms, shards.len());
+        if call.is_complete() {
+            return self.finish(now, call);
+        }
+        let ticket = self.ticket(call);
+        for shard in shards {
+            let mail = Mail::Disconnect { ticket, kick: Box::new(kick.clone()) };
+            self.sender.sort(Parcel::Shard(shard, mail));
+        }
     }
 
     fn publish(&mut self, now: Now, caller: Caller, due_ms: u64, mut batch: Batch) {

@@ -35,6 +35,8 @@ pub enum Cause {
     Full,
     /// The node is going away.
     Draining,
+    /// Whoever runs the node has ended the connection.
+    Kicked,
     /// The request did not arrive in time.
     Timeout,
     /// The client left in the middle of its request.
@@ -45,7 +47,7 @@ pub enum Cause {
 
 impl Cause {
     /// All variants, in the order of the table: for metrics.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::TooLarge,
         Self::HttpVersion,
@@ -62,6 +64,7 @@ impl Cause {
         Self::RateLimited,
         Self::Full,
         Self::Draining,
+        Self::Kicked,
         Self::Timeout,
         Self::Left,
         Self::Internal,
@@ -87,6 +90,7 @@ impl Cause {
             Self::RateLimited => "rate_limited",
             Self::Full => "full",
             Self::Draining => "draining",
+            Self::Kicked => "kicked",
             Self::Timeout => "timeout",
             Self::Left => "left",
             Self::Internal => "internal",

@@ -2,6 +2,7 @@
 //! answers to a join and what it publishes travel the same road, so that nothing can overtake.
 
 use crate::api::connections::{Connection, Detail, Listing};
+use crate::api::disconnect::Kick;
 use crate::config::policy::Policies;
 use crate::conn::subscriptions::Subscription;
 use crate::dialect::cursor::Cursor;
@@ -157,6 +158,13 @@ pub enum Mail {
         ticket: u64,
         /// What it wants to know.
         question: Question,
+    },
+    /// From the control thread: these connections are to end.
+    Disconnect {
+        /// To be given back with the number of them.
+        ticket: u64,
+        /// Whose, and how soon.
+        kick: Box<Kick>,
     },
     /// From the control thread: these take the place of what it was told at the start.
     Reload(Arc<Rules>),
@@ -318,6 +326,8 @@ pub enum Answer {
     },
     /// All about one connection; None where nobody has that id.
     Connection(Option<Box<Detail>>),
+    /// How many connections end; None where so many calls are being carried out that none does.
+    Disconnected(Option<u64>),
 }
 
 /// Something to be carried out of a shard at the end of a turn.
@@ -368,6 +378,7 @@ impl Mail {
             Self::Replay { .. }
             | Self::Leave { .. }
             | Self::Ask { .. }
+            | Self::Disconnect { .. }
             | Self::Reload(_)
             | Self::Drain(_)
             | Self::Resume => 0,

@@ -18,6 +18,7 @@ mod drain;
 mod grants;
 mod head;
 mod http;
+mod kick;
 mod pass;
 mod poll;
 mod portrait;
@@ -51,6 +52,7 @@ use catch_up::CatchUps;
 use conn_table::{ConnTable, Token};
 use drain::Drain;
 use grants::Grants;
+use kick::Kicking;
 use mail::{Parcel, Rules};
 use pass::Passes;
 use presence::Moves;
@@ -183,6 +185,8 @@ pub struct Shard<S> {
     survey: Option<Box<Survey>>,
     /// Those who look for connections, in the order in which they came.
     walks: VecDeque<Walk>,
+    /// Whom an operator wants to be gone.
+    kicks: Vec<Kicking>,
     /// Joins by now: tells one from another.
     joins: u32,
     rng: fastrand::Rng,
@@ -216,6 +220,7 @@ impl<S: Socket> Shard<S> {
             drain: None,
             survey: None,
             walks: VecDeque::new(),
+            kicks: Vec::new(),
             joins: 0,
             rng,
         }
@@ -287,19 +292,21 @@ impl<S: Socket> Shard<S> {
             rest_at = self.run_catch_ups(now);
         }
         let drain_at = self.drain_step(now);
+        let walking = self.walk_step(now);
+        let kick_at = self.kick_step(now);
         let sweep_at = self.sweep(now);
         let cutting = self.cut_largest(now);
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
         self.free_dead(now);
         self.tell_counts(now);
         let announce_at = self.announce(now);
-        let walking = self.survey_step() | self.walk_step(now);
+        let surveying = self.survey_step();
         let listed = !self.again.is_empty() || !self.replays.is_empty() || !self.catch_ups.is_empty();
-        let listed = listed || drain_at.is_some_and(|at_ms| at_ms <= now.mono_ms);
-        if cutting || walking || listed || self.passes.is_ready() || !self.dead.is_empty() {
+        let listed = listed || drain_at.into_iter().chain(kick_at).any(|at_ms| at_ms <= now.mono_ms);
+        if cutting || walking || surveying || listed || self.passes.is_ready() || !self.dead.is_empty() {
             return Next::Now;
         }
-        match [sweep_at, expiry_at, announce_at, rest_at, drain_at].into_iter().flatten().min() {
+        match [sweep_at, expiry_at, announce_at, rest_at, drain_at, kick_at].into_iter().flatten().min() {
             Some(at) => Next::At(at),
             None => Next::Idle,
         }
@@ -349,6 +356,7 @@ impl<S: Socket> Shard<S> {
         self.passes.shrink();
         self.dead.shrink_to_fit();
         self.walks.shrink_to_fit();
+        self.kicks.shrink_to_fit();
         self.replies.shrink_to_fit();
     }
 

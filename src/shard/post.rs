@@ -54,6 +54,7 @@ impl<S: Socket> Shard<S> {
             }
             Mail::Notice { name, frame } => self.notify(now, &name, frame),
             Mail::Ask { ticket, question } => self.questioned(now, ticket, question),
+            Mail::Disconnect { ticket, kick } => self.look_for(ticket, kick),
             Mail::Reload(rules) => self.settings.take_over((*rules).clone()),
             Mail::Drain(order) => self.begin_drain(now, order),
             Mail::Resume => self.end_drain(),

@@ -7,6 +7,7 @@
 
 use super::Shard;
 use super::conn_table::Token;
+use super::kick::Kicking;
 use super::mail::{Answer, Parcel, Report};
 use super::walk::Walk;
 use crate::conn::Conn;
@@ -136,7 +137,9 @@ impl<S: Socket> Shard<S> {
         let again = (self.again.capacity() + self.replays.capacity()) * size_of::<Token>();
         let passes = self.passes.heap_bytes();
         let dead = self.dead.capacity() * size_of::<u32>() + self.walks.capacity() * size_of::<Walk>();
-        again + self.catch_ups.heap_bytes() + passes + dead + self.replies.capacity()
+        let kicks = self.kicks.iter().map(Kicking::heap_bytes).sum::<usize>();
+        let kicks = kicks + self.kicks.capacity() * size_of::<Kicking>();
+        again + self.catch_ups.heap_bytes() + passes + dead + kicks + self.replies.capacity()
     }
 }
 

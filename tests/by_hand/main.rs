@@ -6,6 +6,7 @@ mod budget;
 mod connections;
 mod drain;
 mod fallback;
+mod kick;
 mod lag;
 mod line;
 mod look;

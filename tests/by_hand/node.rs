@@ -7,7 +7,7 @@ use roost::config::policy::{Policies, PolicyRule};
 use roost::hub::ShardId;
 use roost::hub::names::Names;
 use roost::shard::conn_table::Token;
-use roost::shard::mail::{Mail, Parcel};
+use roost::shard::mail::{Mail, Parcel, Report};
 use roost::shard::{Next, Settings, Shard};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ pub(crate) struct Node {
     names: Names,
     /// What shards told owners of who is present, ever.
     pub(crate) told: usize,
+    /// What shards told the control thread.
+    pub(crate) reports: Vec<Report>,
 }
 
 impl Node {
@@ -56,6 +58,7 @@ impl Node {
             now: Now { mono_ms: 1_000, wall_ms: BEGINS_MS + 1_000 },
             names,
             told: 0,
+            reports: Vec::new(),
         }
     }
 
@@ -117,7 +120,7 @@ impl Node {
             for parcel in parcels {
                 match parcel {
                     Parcel::Shard(to, mail) => self.mail(usize::from(to.0), mail),
-                    Parcel::Control(_) => {}
+                    Parcel::Control(report) => self.reports.push(report),
                 }
             }
         }

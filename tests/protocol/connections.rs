@@ -51,8 +51,7 @@ fn whoever_moved_most_comes_first_and_every_transport_is_told() {
     let mut quiet = node.client();
     let mut busy = node.client_at("/live", Some("roost.v1"));
     let session = busy.hear()["session"].as_str().unwrap().to_owned();
-    let mut stream = node.stream("channel=a&channel=b");
-    stream.block();
+    let _stream = node.stream("channel=a&channel=b");
     let mut poller = node.poller();
     poller.begin("channel=a&wait=20&since=");
     busy.say(json!({ "type": "ping", "id": "x".repeat(20_000) }));

@@ -5,6 +5,7 @@ mod api;
 mod channels;
 mod client;
 mod connections;
+mod disconnect;
 mod drains;
 mod events;
 mod fallback;

@@ -146,11 +146,11 @@ fn draw_wait(rng: &mut Rng) -> Option<u64> {
 fn bad_request(scene: &Scene<'_>, rng: &mut Rng) -> (Request, u16) {
     let limits = scene.limits;
     let good = Request::get("/poll?channel=d".to_owned());
-    match rng.u8(..10) {
+    match rng.u8(..11) {
         0 => (Request { method: "PUT", ..good }, 405),
         1 => (Request { body: Some("{}".to_owned()), ..good }, 400),
         2 => (Request { headers: vec![("Origin", "http://elsewhere".to_owned())], ..good }, 403),
-        3 => {
+        3 | 10 => {
             let text = vec![("Content-Type", "text/plain".to_owned())];
             (Request { headers: text, ..Request::post("{}".to_owned()) }, 415)
         }

@@ -79,6 +79,8 @@ pub(crate) struct Manners {
     pub(crate) broke: Option<u16>,
     /// It sent noise: anything may come of it.
     pub(crate) wild: bool,
+    /// An operator may have meant it, who wants connections to be closed with this code.
+    pub(crate) kicked: Option<u16>,
     /// It ended its side, or both, or its machine went away.
     pub(crate) left: bool,
 }
@@ -318,7 +320,7 @@ impl Client {
         assert!(excused, "client {}: the stream ended without a word", self.serial);
         match &self.way {
             Way::WebSocket => self.check_answered(),
-            Way::Poll(poll) if !self.manners.wild => {
+            Way::Poll(poll) if !self.manners.wild && self.manners.kicked.is_none() => {
                 poll.check_answered(self.serial, &self.pipe.borrow(), scene);
             }
             Way::Stream(_) | Way::Poll(_) => {}
@@ -331,7 +333,7 @@ impl Client {
 
     /// Whether it knows why the stream ended.
     fn excuses_end(&self, pipe: &Pipe, scene: &Scene<'_>) -> bool {
-        let Manners { said_close, broke, wild, left, .. } = self.manners;
+        let Manners { said_close, broke, wild, left, kicked, .. } = self.manners;
         if matches!(self.stage, Stage::Closed(_) | Stage::Answered(_)) {
             return true;
         }
@@ -340,8 +342,8 @@ impl Client {
             || pipe.lost
             || match &self.way {
                 Way::WebSocket => pipe.ever_blocked,
-                Way::Stream(stream) => pipe.ever_blocked || stream.was_dismissed(),
-                Way::Poll(poll) => poll.excuses_end(pipe, scene),
+                Way::Stream(stream) => pipe.ever_blocked || stream.was_dismissed() || kicked.is_some(),
+                Way::Poll(poll) => poll.excuses_end(pipe, scene) || kicked.is_some(),
             }
     }
 }

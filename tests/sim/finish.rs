@@ -1,6 +1,7 @@
 //! The end of a world: the faults stop, and everything that was promised must be kept.
 
 use crate::client::{Client, POLL, STREAM, Stage, WEBSOCKET, Way};
+use crate::kick::KICK_OVER_MS;
 use crate::trace::{count, say};
 use crate::truth::{Channel, floor};
 use crate::world::World;
@@ -36,6 +37,8 @@ impl World {
     fn calm_down(&mut self) {
         say(|| "the faults stop".to_owned());
         self.calm = true;
+        // Whom an operator wants to be gone goes by now.
+        self.pass(KICK_OVER_MS);
         let (clients, scene) = self.scene();
         for client in clients {
             client.pipe.borrow_mut().calm();

@@ -14,6 +14,7 @@ mod faults;
 mod finish;
 mod goodbyes;
 mod inbox;
+mod kick;
 mod node;
 mod past;
 mod places;
@@ -58,8 +59,10 @@ const SHOWN: &[&str] = &[
     "close 1007",
     "close 1008",
     "close 1009",
+    "close 1013",
     "close 4003",
     "close 4004",
+    "close 4006",
     "welcome",
     "subscribed",
     "recovered the head",

@@ -217,6 +217,7 @@ fn label(mail: &Mail) -> String {
         | Mail::Later { .. }
         | Mail::Published { .. }
         | Mail::Ask { .. }
+        | Mail::Disconnect { .. }
         | Mail::Reload(_)
         | Mail::Drain(_)
         | Mail::Resume => format!("{mail:?}"),

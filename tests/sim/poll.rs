@@ -12,6 +12,7 @@ use crate::truth::{Channel, Heads, floor};
 use fastrand::Rng;
 use roost::clock::TICK_MS;
 use roost::dialect::cursor::Cursor;
+use roost::disconnect::Disconnect;
 use roost::limits::{KEEP_ALIVE_MS, POLL_BATCH_BYTES_MAX, POLL_WAIT_S, POLL_WAIT_S_MAX};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -272,7 +273,7 @@ impl Client {
             self.stage = Stage::Open;
             return;
         }
-        let ends = asked.closes || self.manners.left;
+        let ends = asked.closes || self.manners.left || self.manners.kicked.is_some();
         let told = ends || scene.sends_away() || self.poll().pipelined;
         assert!(told, "client {}: the connection is not kept", self.serial);
         count("the last answer");
@@ -376,6 +377,8 @@ impl Client {
         let waited_ms = scene.now.mono_ms - asked_ms;
         let excused = match status {
             408 => waited_ms + TICK_MS >= scene.limits.handshake_timeout_ms,
+            403 if self.manners.kicked == Some(Disconnect::Kicked.code()) => true,
+            503 if self.manners.kicked == Some(Disconnect::TryLater.code()) => true,
             503 => scene.closing,
             _ => self.manners.wild || bad == Some(status),
         };

@@ -194,11 +194,12 @@ impl Client {
     fn closed(&mut self, code: Option<u16>, reason: &str, scene: &Scene<'_>) {
         say(|| format!("client {} hears close {code:?} {reason:?}", self.serial));
         count(&format!("close {}", code.unwrap_or(0)));
-        let Manners { said_close, broke, wild, .. } = self.manners;
+        let Manners { said_close, broke, wild, kicked, .. } = self.manners;
         let pipe = self.pipe.borrow();
         let Limits { idle_timeout_ms, ping_interval_ms, .. } = *scene.limits;
         let excused = match code {
             _ if said_close == Some(code) && reason.is_empty() => true,
+            _ if code.is_some() && kicked == code && reason == Disconnect::Kicked.reason() => true,
             Some(1001) => {
                 let retry = reason.strip_prefix("going away retry_after_ms=");
                 let retry_ms = retry.and_then(|ms| ms.parse::<u64>().ok());

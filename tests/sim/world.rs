@@ -57,7 +57,9 @@ pub(crate) struct World {
     calls: HashMap<(u64, u32), Number>,
     pub(crate) attempts: Attempts,
     /// Answers that are still to come, by ticket.
-    questions: HashMap<u64, usize>,
+    pub(crate) questions: HashMap<u64, usize>,
+    /// The last call of an operator who wants somebody to be gone: its ticket, and the code.
+    pub(crate) kick: Option<(u64, u16)>,
     pub(crate) answers: Vec<(u64, Answer)>,
     tickets: u64,
     serial: u64,
@@ -110,6 +112,7 @@ impl World {
             calls: HashMap::new(),
             attempts: Attempts::default(),
             questions: HashMap::new(),
+            kick: None,
             answers: Vec::new(),
             tickets: 0,
             serial: 0,
@@ -142,6 +145,7 @@ impl World {
             66..84 => self.somebody_reads(),
             84..90 => self.publish(),
             90..92 => self.ask_something(),
+            92 => self.kick(),
             _ => self.time_passes(),
         }
         self.take_reports();
@@ -171,11 +175,11 @@ impl World {
         self.clock.set(self.now.mono_ms);
     }
 
-    fn channel(&mut self) -> Channel {
+    pub(crate) fn channel(&mut self) -> Channel {
         self.rng.usize(..self.truth.names.len())
     }
 
-    fn pick(&mut self) -> Option<usize> {
+    pub(crate) fn pick(&mut self) -> Option<usize> {
         (!self.clients.is_empty()).then(|| self.rng.usize(..self.clients.len()))
     }
 
@@ -236,6 +240,7 @@ impl World {
         self.serial += 1;
         let (book, rng) = (Book::new(customs), self.rng.fork());
         let mut client = Client::new(self.serial, (shard, token), pipe, book, self.now, rng);
+        client.manners.kicked = self.kicked();
         let returns = memory.is_some();
         if let Some(memory) = memory {
             client.memory = memory;

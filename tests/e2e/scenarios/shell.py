@@ -84,6 +84,25 @@ def ctl_drain(world):
         assert ctl(*wrong)[0] == 2, wrong
 
 
+@scenario("roost ctl kick ends the connections of a channel, and says with its exit code when nobody was there")
+def ctl_kick(world):
+    def kick(*arguments):
+        process = world.run([binary(), "ctl", "kick", "--api", world.api, *arguments])
+        said, complaint = process.communicate(timeout=10)
+        return process.returncode, said, complaint
+
+    goers = [world.subscriber("go") for _ in range(3)]
+    stayer = world.subscriber("stay")
+    assert kick("--channel", "go", "--code", "4321", "--over", "200ms") == (0, "3 connections end within 200ms\n", "")
+    for goer in goers:
+        assert goer.closed() == (4321, "kicked")
+    assert kick("--channel", "go") == (1, "0 connections end\n", "")
+    assert kick("--channel", "stay", "--json") == (0, '{"disconnected":1}\n', "")
+    assert stayer.closed()[0] == 4006
+    assert kick("--channel", "a b")[0] == 1
+    assert kick()[0] == kick("--channel", "stay", "--code", "1000")[0] == 2
+
+
 @scenario("roost ctl conns lists who is connected, and with --json what the API says")
 def ctl_conns(world):
     def ctl(*arguments):
