@@ -296,7 +296,7 @@ fn ctl_asks_the_api_and_says_whose_answer_it_does_not_understand() {
 fn ctl_without_a_question_is_wrong_usage_and_lists_them() {
     let (code, out, err) = run(&["ctl"]);
     assert_eq!((code, out.as_str()), (2, ""));
-    for question in ["conns", "density", "kick"] {
+    for question in ["channels", "conns", "density", "drain", "kick"] {
         assert!(err.contains(question), "{err}");
     }
 }

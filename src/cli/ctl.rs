@@ -3,7 +3,9 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::http_client::{Answer, HttpError, get, post};
-use super::{Failure, Subcommand, api_address, api_arg, conns, density, dispatch, drain, kick, output};
+use super::{
+    Failure, Subcommand, api_address, api_arg, channels, conns, density, dispatch, drain, kick, output,
+};
 use crate::config::ApiAddr;
 
 pub(super) fn command() -> Command {
@@ -66,7 +68,8 @@ fn ask(
     Ok(answer)
 }
 
-const QUESTIONS: [Subcommand; 4] = [
+const QUESTIONS: [Subcommand; 5] = [
+    Subcommand { command: channels::command, run: channels::run },
     Subcommand { command: conns::command, run: conns::run },
     Subcommand { command: density::command, run: density::run },
     Subcommand { command: drain::command, run: drain::run },

@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use crate::config::{ApiAddr, Options};
 
 mod bench;
+mod channels;
 mod conns;
 mod ctl;
 mod density;

@@ -103,6 +103,28 @@ def ctl_kick(world):
     assert kick()[0] == kick("--channel", "stay", "--code", "1000")[0] == 2
 
 
+@scenario("roost ctl channels lists the channels of a prefix, by name or those with the most subscribers first")
+def ctl_channels(world):
+    def ctl(*arguments):
+        process = world.run([binary(), "ctl", "channels", "--api", world.api, *arguments])
+        said, complaint = process.communicate(timeout=10)
+        assert not complaint, complaint
+        assert process.returncode == 0, said
+        return said
+
+    assert ctl() == "0 channels\n"
+    for channel in ("room:a", "room:b", "room:b", "other"):
+        world.subscriber(channel)
+    cursor = world.curl("/publish", body=b'{"channel":"room:a","data":1}').json()["cursor"]
+    names = lambda said: [line.split()[0] for line in said.splitlines()[3:]]
+    said = ctl("room:")
+    assert said.startswith("2 channels\n\n  channel  subscribers  kept  cursor\n"), said
+    assert said.splitlines()[3].split() == ["room:a", "1", "1", cursor], said
+    assert (names(said), names(ctl("room:", "--top"))) == (["room:a", "room:b"], ["room:b", "room:a"]), said
+    assert names(ctl()) == ["other", "room:a", "room:b"]
+    assert len(json.loads(ctl("--json"))["channels"]) == 3
+
+
 @scenario("roost ctl conns lists who is connected, and with --json what the API says")
 def ctl_conns(world):
     def ctl(*arguments):
