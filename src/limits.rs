@@ -141,10 +141,11 @@ pub const CONNECTIONS_LISTED: usize = 20;
 pub const CONNECTIONS_LISTED_MAX: usize = 1_000;
 /// Channels of each that are named there.
 pub const CHANNELS_TOLD: usize = 3;
-/// Looks at connections in one turn of a walk for the API: a tenth of a millisecond with cold caches.
+/// Looks at connections in one turn of a walk for the API: as many as a survey takes, and as long.
 pub const WALK_BUDGET: usize = 4 * 1024;
-/// What a question to the kernel about a socket weighs against a look at a connection in memory.
-pub const KERNEL_LOOKS: usize = 16;
+/// What a question to the kernel about a socket weighs against a look at a connection in memory. It takes up to three
+/// microseconds (`getpeername`, `TCP_INFO`, two busy cores), so that those of a turn take less than half a millisecond.
+pub const KERNEL_LOOKS: usize = 32;
 /// Walks that may wait for one another in a shard; whoever asks for more is not answered.
 pub const WALKS_MAX: usize = 64;
 /// Time over which `POST /disconnect` may spread the ends, in milliseconds: an hour.

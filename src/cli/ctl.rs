@@ -10,7 +10,7 @@ use crate::config::ApiAddr;
 
 pub(super) fn command() -> Command {
     Command::new("ctl")
-        .about("Look into a running node, over its API")
+        .about("Look into a running node, or send clients of it away, over its API")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(QUESTIONS.iter().map(|question| (question.command)()))

@@ -29,6 +29,12 @@ fn all_connections_of_a_user_are_closed_with_4006_on_whatever_shard_they_are() {
     let mut anns: Vec<_> = (0..6).map(|_| signed_in(&node, "ann")).collect();
     let mut bob = signed_in(&node, "bob");
     let mut nobody = node.client();
+    let told = node.get("/connections?top=age").json();
+    let mut users: Vec<Option<&str>> =
+        told["connections"].as_array().unwrap().iter().map(|one| one["user"].as_str()).collect();
+    users.sort_unstable();
+    assert_eq!(users[..2], [None, Some("ann")], "{told}");
+    assert_eq!(users[6..], [Some("ann"), Some("bob")], "{told}");
     assert_eq!(disconnect(&node, &json!({ "user": "ann" })), 6);
     for ann in &mut anns {
         assert_eq!(ann.closed(), (4006, "kicked".to_owned()));
