@@ -50,7 +50,27 @@ exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/syst
 """
 
 
-class Machine:
+class Systemd:
+    """What can be asked of any machine whose programs are run by a method `run`."""
+
+    def property(self, unit, name):
+        """A property of a unit, as systemctl shows it."""
+        return self.run("systemctl", "show", "--value", "--property", name, unit).strip()
+
+    def until(self, what, condition, seconds=20):
+        """Waits until a condition holds, and returns what it gave."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.log()}"
+            time.sleep(0.05)
+        return value
+
+    def log(self, unit="roost.service"):
+        """The journal of a unit."""
+        return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit, code=None)
+
+
+class Machine(Systemd):
     """`with Machine() as machine:` boots it and waits until its basic target is reached."""
 
     def __init__(self):
@@ -100,22 +120,6 @@ class Machine:
         """Copies a file of the host into it: what lies on other file systems of the host is not in it by itself."""
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, self.path(name))
-
-    def property(self, unit, name):
-        """A property of a unit, as systemctl shows it."""
-        return self.run("systemctl", "show", "--value", "--property", name, unit).strip()
-
-    def until(self, what, condition, seconds=20):
-        """Waits until a condition holds, and returns what it gave."""
-        deadline = time.monotonic() + seconds
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.log()}"
-            time.sleep(0.05)
-        return value
-
-    def log(self, unit="roost.service"):
-        """The journal of a unit."""
-        return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit, code=None)
 
     def _await_boot(self, process):
         deadline = time.monotonic() + BOOT_SECONDS
