@@ -404,3 +404,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Lines of one kind that the log takes at once.
+pub const LOG_BURST_LINES: u64 = 16;
+
+/// Milliseconds from one line to the next of a kind that comes in a flood.
+pub const LOG_PAUSE_MS: u64 = 1000;

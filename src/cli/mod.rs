@@ -19,6 +19,7 @@ mod doctor;
 mod drain;
 mod http_client;
 mod kick;
+mod log_rates;
 mod logging;
 mod output;
 mod plan;

@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 
 use super::{Failure, logging, output};
 use crate::capacity;
-use crate::config::{self, ConfigError, Host, Task};
+use crate::config::{self, Config, ConfigError, Host, Task};
 use crate::control::token_keys;
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 use crate::node::{self, NodeError};
@@ -22,8 +22,11 @@ pub(super) fn command() -> Command {
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let host = measure_host();
     let loaded = config::load(matches, std::env::vars_os(), &host, read_file)?;
+    let mut log = None;
     if loaded.task == Task::Run {
-        logging::start(loaded.config.log_level, loaded.config.log_format);
+        log = Some(
+            logging::start(loaded.config.log_level, loaded.config.log_format).map_err(Failure::Refused)?,
+        );
         allocator::set_up(host.cores);
     }
     for warning in &loaded.warnings {
@@ -38,7 +41,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Task::Run => {
             let matches = matches.clone();
             let read_anew = move || load(&matches, &host).map(|loaded| loaded.config);
-            node::run(loaded.config, read_anew).map_err(|error| Failure::Refused(error.to_string()))
+            let taken_over =
+                move |config: &Config| log.iter().for_each(|log| log.set_level(config.log_level));
+            node::run(loaded.config, read_anew, taken_over)
+                .map_err(|error| Failure::Refused(error.to_string()))
         }
     }
 }

@@ -63,16 +63,19 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for log collectors.
     Json,
+    /// Entries of the systemd journal, with a field for each value.
+    Journald,
 }
 
 impl LogFormat {
     /// All forms.
-    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+    pub const ALL: [Self; 3] = [Self::Text, Self::Json, Self::Journald];
 
     const fn word(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Json => "json",
+            Self::Journald => "journald",
         }
     }
 }
@@ -85,7 +88,7 @@ impl FromStr for LogFormat {
             typed: typed.to_owned(),
             wanted: "a log format",
             nearest: nearest(typed, Self::ALL.map(Self::word)).map(str::to_owned),
-            valid: "text or json",
+            valid: "text, json or journald",
         })
     }
 }

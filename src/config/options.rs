@@ -195,7 +195,7 @@ pub struct Options {
     #[arg(long, value_name = "LEVEL")]
     pub log_level: LogLevel,
 
-    /// Form of the log on standard error: text or json
+    /// Form of the log: text or json on standard error, or journald
     #[arg(long, value_name = "FORMAT")]
     pub log_format: LogFormat,
 

@@ -51,14 +51,14 @@ impl Config {
             queue_hard_bytes: "queue_hard", origins: "origin", token_keys: "token_key",
             token_issuers: "token_issuer", token_audiences: "token_audience", max_age: "max_age",
             drain_delay: "drain_delay", drain_over: "drain_over", demo: "demo", echo: "echo",
+            log_level: "log_level",
         }
         keep! {
             listen: "listen", api: "api", node: "node", shards: "shards", max_connections: "max_connections",
             queue_total_bytes: "queue_total", handshake_timeout: "handshake_timeout",
             ping_interval: "ping_interval", idle_timeout: "idle_timeout", history_bytes: "history_bytes",
             send_buffer_bytes: "send_buffer", receive_buffer_bytes: "receive_buffer",
-            notsent_lowat_bytes: "notsent_lowat", user_timeout: "user_timeout", log_level: "log_level",
-            log_format: "log_format",
+            notsent_lowat_bytes: "notsent_lowat", user_timeout: "user_timeout", log_format: "log_format",
         }
         if config.policies.count_alike(&policies) {
             take! { policies: "channels" }

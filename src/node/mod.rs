@@ -42,12 +42,14 @@ use std::thread;
 /// `api ADDR`.
 ///
 /// `read_anew` reads the configuration again, as SIGHUP asks for; its error is what is wrong with it.
+/// `taken_over` is told of each that is in force from then on.
 ///
 /// # Errors
 /// When it cannot start, or when the control thread's poll fails.
 pub fn run(
     config: Config,
     read_anew: impl Fn() -> Result<Config, String> + 'static,
+    taken_over: impl Fn(&Config) + 'static,
 ) -> Result<(), NodeError> {
     // First of all, so that a signal during the start is not lost.
     let signals = catch_signals().map_err(|error| NodeError::System("signals", error))?;
@@ -85,7 +87,7 @@ pub fn run(
         own_tables: plan.own_tables,
     };
     let api = Acceptor::new(api, reserve, office.complaint.clone());
-    let reload = reloader(config.clone(), read_anew);
+    let reload = reloader(config.clone(), read_anew, taken_over);
     let control = Control::new(settings, reload, control_poll, api, signals, office, clock)
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
     start(reactors, plan)?;
@@ -99,7 +101,11 @@ fn catch_signals() -> io::Result<AllSignals> {
 }
 
 /// Reads the configuration anew whenever it is called. `in_force` is what the node runs with by then.
-fn reloader(mut in_force: Config, read_anew: impl Fn() -> Result<Config, String> + 'static) -> Reloader {
+fn reloader(
+    mut in_force: Config,
+    read_anew: impl Fn() -> Result<Config, String> + 'static,
+    taken_over: impl Fn(&Config) + 'static,
+) -> Reloader {
     Box::new(move || {
         let read = || -> Result<(Reloaded, Rules), String> {
             let reloaded = in_force.reload(read_anew()?);
@@ -114,6 +120,7 @@ fn reloader(mut in_force: Config, read_anew: impl Fn() -> Result<Config, String>
                 tracing::info!(?taken, "the configuration was read anew");
                 let (drain_delay, drain_over) = (config.drain_delay, config.drain_over);
                 in_force = config;
+                taken_over(&in_force);
                 Some(Reload { rules, drain_delay, drain_over })
             }
             Err(error) => {

@@ -15,6 +15,7 @@ mod history;
 mod http;
 mod life;
 mod limits;
+mod logs;
 mod metrics;
 mod node;
 mod poll;

@@ -142,6 +142,21 @@ def told():
         assert machine.property("roost.service", "MainPID") == pid, machine.log()
 
 
+@case("a node in the unit writes into the journal with a field for each value, and without a journal it does not start", seconds=90)
+def journal():
+    with Machine() as machine:
+        with_unit(machine, journal="[Service]\nEnvironment=ROOST_LOG_FORMAT=journald\n")
+        machine.run("systemctl", "start", "roost.service")
+        entries = lambda: [json.loads(line) for line in machine.run("journalctl", "--output=json", "_SYSTEMD_UNIT=roost.service").splitlines()]
+        serving = machine.until("it says that it serves", lambda: [entry for entry in entries() if entry.get("MESSAGE") == "serving"])[0]
+        assert serving["SYSLOG_IDENTIFIER"] == "roost" and serving["PRIORITY"] == "5", serving
+        assert re.fullmatch(r".+:\d+", serving["ROOST_PUBLIC"]) and serving["TARGET"] == "roost::node", serving
+        machine.run("systemctl", "stop", "systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald.service", code=None)
+        machine.run("rm", "-f", "/run/systemd/journal/socket")
+        said = machine.run("/usr/local/bin/roost", "serve", "--log-format", "journald", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", code=1)
+        assert said.startswith("error: log_format: journald: there is no journal here"), said
+
+
 @case("the unit's filter lets through what the node needs, and refuses what it does not", seconds=60)
 def calls():
     with Machine() as machine:
