@@ -101,8 +101,11 @@ def runbooks():
             assert len(re.findall(rf"{part}: ", rule)) == 1, f"{name}: {part}"
         for option in re.findall(r"(?<![\w-])--[a-z-]+", rule):
             assert option in known, f"{name}: there is no {option}"
-    for group in ("ctl", "doctor"):
-        assert f"roost {group}" in text, "the runbooks do not name it any more"
+    commands = set(re.findall(r"\broost (ctl \w+|doctor)", text))
+    assert len(commands) >= 4, commands
+    for command in commands:
+        done = subprocess.run([binary(), *command.split(), "--help"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"there is no roost {command}"
 
 
 @case("promtool takes what a node says of itself, and it says all that dashboard, alerts and their page name", seconds=60)
