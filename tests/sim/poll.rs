@@ -379,7 +379,7 @@ impl Client {
             408 => waited_ms + TICK_MS >= scene.limits.handshake_timeout_ms,
             403 if self.manners.kicked == Some(Disconnect::Kicked.code()) => true,
             503 if self.manners.kicked == Some(Disconnect::TryLater.code()) => true,
-            503 => scene.closing,
+            503 => scene.sends_away(),
             _ => self.manners.wild || bad == Some(status),
         };
         assert!(excused, "client {} was refused with {status} after {waited_ms} ms: {bad:?}", self.serial);
