@@ -15,6 +15,7 @@ mod pace;
 mod presence;
 mod regressions;
 mod replay;
+mod times;
 mod tokens;
 
 use roost::clock::Now;
