@@ -110,6 +110,11 @@ class World:
         """A property of the service."""
         return self.guest.property("roost.service", name)
 
+    def shows(self, **wanted):
+        """Whether properties of the service have these values, all at one moment."""
+        said = self.guest.run("systemctl", "show", f"--property={','.join(wanted)}", "roost.service")
+        return dict(line.split("=", 1) for line in said.splitlines()) == wanted
+
     def connect(self, port=PORT):
         """A WebSocket from outside."""
         return Client(self.guest.address(port))

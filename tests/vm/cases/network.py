@@ -11,7 +11,7 @@ PUBLICATIONS, CUTS = 30, 3
 @case("over a network that delays and loses packets a client that is cut comes back with its cursor, and misses nothing")
 def lossy(world):
     with world.node(**QUICK) as guest:
-        guest.run("tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "20ms", "10ms", "loss", "5%")
+        guest.run("tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "20ms", "10ms", "loss", "20%")
         try:
             with world.connect() as client:
                 cursor = client.ask(type="subscribe", channel="open:a")["cursor"]
