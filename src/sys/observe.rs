@@ -10,6 +10,7 @@ use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// This process. `own_tables` says whether each shard's thread has a descriptor table of its own.
@@ -23,7 +24,7 @@ pub fn process(own_tables: bool) -> Process {
     let limit = rlimit::Resource::NOFILE.get_soft().ok();
     Process {
         cpu_s: stat_ticks(&stat).map(|(user, system)| (user + system) as f64 / ticks),
-        started_s: stat_start_ticks(&stat).and_then(|after_boot| began_s(after_boot as f64 / ticks)),
+        started_s: started_s(&stat, ticks),
         resident_bytes: pages.map(|(resident, _)| resident * page_bytes),
         virtual_bytes: size.map(|pages| pages * page_bytes),
         memory_max_bytes: u64::try_from(memory::total_bytes()).ok().filter(|&bytes| bytes < u64::MAX),
@@ -91,6 +92,13 @@ pub fn list_open(own_tables: bool) -> u64 {
     listings.map(|listing| listing.count() as u64).sum()
 }
 
+/// When this process began, by its `stat`, in seconds since the Unix epoch. Worked out once: two clocks are read one behind the other,
+/// and one of them may be set, so a second answer would be another one, which is how Prometheus knows of a restart.
+fn started_s(stat: &str, ticks: f64) -> Option<f64> {
+    static ONCE: OnceLock<Option<f64>> = OnceLock::new();
+    *ONCE.get_or_init(|| stat_start_ticks(stat).and_then(|after_boot| began_s(after_boot as f64 / ticks)))
+}
+
 /// When something began that long after the host, in seconds since the Unix epoch.
 fn began_s(after_boot_s: f64) -> Option<f64> {
     let up = clock_gettime(ClockId::Boottime);
@@ -137,6 +145,13 @@ mod tests {
         let listed = list_open(false);
         assert!(process.open_fds.is_none_or(|open| open.abs_diff(listed) < 100), "{process:?} {listed}");
         assert!(process.open_fds.is_none_or(|open| Some(open) < process.max_fds), "{process:?}");
+    }
+
+    #[test]
+    fn a_process_that_goes_on_is_not_taken_for_one_that_started_anew() {
+        let first = process(false).started_s;
+        assert!(first.is_some());
+        assert!((0..2_000).all(|_| process(false).started_s == first));
     }
 
     #[test]
