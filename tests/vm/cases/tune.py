@@ -104,7 +104,7 @@ def newly_tracked(world):
 def drop_packets(guest):
     """Makes the kernel drop packets, so that its queue for them is to be lengthened: many arrive at once, and few may wait."""
     guest.run("sysctl", "--quiet", "net.core.netdev_max_backlog=1")
-    guest.run("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "200ms")
+    guest.run("tc", "qdisc", "add", "dev", "lo", "root", "netem", "slot", "1s", "1s")
     guest.run("bash", "-c", "for packet in $(seq 30); do echo > /dev/udp/127.0.0.1/9; done")
     dropped = lambda: any(int(line.split()[1], 16) for line in guest.run("cat", "/proc/net/softnet_stat").splitlines())
     guest.until("packets are dropped", dropped)
