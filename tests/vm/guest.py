@@ -60,6 +60,10 @@ class Guest(Systemd):
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Ends it."""
         self.ends.close()
 
     def run(self, *command, code=0, seconds=60):

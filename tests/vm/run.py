@@ -4,6 +4,7 @@ FOLDER is that of `image`. Prints `PASS sentence` or `FAIL sentence: why` for ea
 WORDS select the cases whose sentence contains all of them.
 """
 
+import contextlib
 import importlib
 import pathlib
 import sys
@@ -60,9 +61,10 @@ def main(folder, *arguments):
         tree = pathlib.Path(scratch) / "tree.tar"
         harness.pack(tree)
         guest = Guest(folder, tree, [harness.PORT, harness.PRIVILEGED_PORT])
+        # Entered here, so that a boot that fails is told of like a case.
         if attempt("Debian boots in an emulated machine", guest.__enter__, 300):
             return 1
-        with guest:
+        with contextlib.closing(guest):
             world = harness.World(guest)
             for sentence, function, seconds in chosen:
                 fault = attempt(sentence, lambda function=function: function(world), seconds)
