@@ -45,6 +45,14 @@ pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 pub const ACCEPT_BUDGET: usize = 64;
 /// Newcomers refused by a shard in one turn: each takes the kernel longer than one that is accepted.
 pub const REFUSE_BUDGET: usize = 64;
+/// Connections over an even share from which on a shard leaves newcomers at a shared socket to the others.
+pub const SHARING_SLACK: usize = 8;
+/// And one in so many of the even share: see [`SHARING_SLACK`].
+pub const SHARING_SLACK_PART: usize = 16;
+/// Time until a shard that left a client at a shared socket to the others looks whether they took it, in milliseconds.
+pub const SHARING_LOOK_MS: u64 = 5;
+/// Time after which a full shard refuses, in milliseconds, where others have room and none of them accepts.
+pub const SHARING_FULL_PATIENCE_MS: u64 = 1000;
 /// Refused clients that linger at one shard, and the part of a descriptor table that they may take: one in so many.
 pub const REFUSED_MAX: usize = 64;
 /// See [`REFUSED_MAX`].

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 pub enum Listener {
     /// On a TCP address.
     Tcp(TcpListener),
-    /// On a Unix socket, which is taken away again.
-    Unix(UnixListener, PathBuf),
+    /// On a Unix socket; at this path it is ours, and taken away again.
+    Unix(UnixListener, Option<PathBuf>),
 }
 
 /// One connection to the API.
@@ -43,7 +43,7 @@ impl Listener {
             }
             fs::remove_file(path)?;
         }
-        Ok(Self::Unix(UnixListener::bind(path)?, path.to_owned()))
+        Ok(Self::Unix(UnixListener::bind(path)?, Some(path.to_owned())))
     }
 
     fn source(&mut self) -> &mut dyn Source {
@@ -75,7 +75,7 @@ impl Accept for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
+        if let Self::Unix(_, Some(path)) = self {
             // It is ours; a file that somebody took away already is gone as well.
             let _ = fs::remove_file(path);
         }

@@ -3,6 +3,7 @@
 mod error;
 mod limits;
 mod listeners;
+mod passed;
 
 pub use error::NodeError;
 
@@ -28,7 +29,7 @@ use crate::sys::fd_table;
 use crate::sys::memory;
 use crate::sys::signals::Signals;
 use crate::tokens::Keys;
-use listeners::{listen_api, listen_public, local};
+use listeners::{Public, listen_api, listen_public};
 use mio::{Poll, Waker};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -38,8 +39,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-/// Runs a node until a signal ends it. Prints the two addresses on standard output once it serves: `public ADDR` and
-/// `api ADDR`.
+/// Runs a node until a signal ends it. Prints its addresses on standard output once it serves: `public ADDR` and
+/// `api ADDR`, with ` from systemd` behind those of sockets that systemd has passed, of which there may be several public ones.
 ///
 /// `read_anew` reads the configuration again, as SIGHUP asks for; its error is what is wrong with it.
 /// `taken_over` is told of each that is in force from then on.
@@ -51,15 +52,17 @@ pub fn run(
     read_anew: impl Fn() -> Result<Config, String> + 'static,
     taken_over: impl Fn(&Config) + 'static,
 ) -> Result<(), NodeError> {
-    // First of all, so that a signal during the start is not lost.
+    // Before any thread: it changes the environment. And before anything is opened that could take their numbers.
+    let sockets = passed::take()?;
+    // Then this, so that a signal during the start is not lost.
     let signals = catch_signals().map_err(|error| NodeError::System("signals", error))?;
     let raised = descriptors::raise().map_err(|error| NodeError::System("descriptor limits", error))?;
     let plan = plan(&config, raised)?;
     let origins = OriginPolicy::parse(&config.origins).map_err(NodeError::Origins)?;
     let keys = token_keys::read(&config).map_err(NodeError::TokenKey)?;
-    let public = listen_public(&config, plan)?;
-    let (api, api_address) = listen_api(&config)?;
-    let public_address = local(&public[0], "--listen")?;
+    let from_systemd = FromSystemd { public: !sockets.public.is_empty(), api: sockets.api.is_some() };
+    let Public { doors, addresses } = listen_public(&config, plan, sockets.public)?;
+    let (api, api_address) = listen_api(&config, sockets.api)?;
     let clock = Clock::start();
     let names = Names::new(random());
     let (office, control_poll, polls) = open_office(plan, config.queue_total_bytes)?;
@@ -67,10 +70,10 @@ pub fn run(
     let mut reactors = Vec::with_capacity(plan.shards);
     // One for each descriptor table. The control thread's is that of all where no shard has its own.
     let reserve = Arc::new(Reserve::default());
-    for (index, (poll, listener)) in polls.into_iter().zip(public).enumerate() {
+    for (index, (poll, doors)) in polls.into_iter().zip(doors).enumerate() {
         let settings = Settings { id: ShardId(index as u16), own_seed: random(), ..template.clone() };
         let reserve = if plan.own_tables { Arc::default() } else { reserve.clone() };
-        let entrance = Entrance { listener, reserve, refused_max: plan.refused_per_shard_max };
+        let entrance = Entrance { doors, reserve, refused_max: plan.refused_per_shard_max };
         let reactor = Reactor::new(settings, poll, entrance, office.clone(), clock);
         reactors.push(reactor.map_err(|error| NodeError::System("a shard's poll", error))?);
     }
@@ -83,7 +86,7 @@ pub fn run(
         drain_over: config.drain_over,
         names,
         policies: config.policies.clone(),
-        ipv6: public_address.is_ipv6(),
+        ipv6: addresses.iter().any(SocketAddr::is_ipv6),
         own_tables: plan.own_tables,
     };
     let api = Acceptor::new(api, reserve, office.complaint.clone());
@@ -92,7 +95,8 @@ pub fn run(
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
     start(reactors, plan)?;
     limits::warn(&config, raised, plan);
-    announce(&config, raised, plan, public_address, &api_address);
+    tell_room(raised, plan);
+    announce(&config.node, from_systemd, &addresses, &api_address);
     control.run().map_err(|error| NodeError::System("the control thread's poll", error))
 }
 
@@ -278,15 +282,36 @@ fn spawn(reactor: Reactor, prepare: impl FnOnce() -> bool + Send + 'static) -> R
     spawned.map(drop).map_err(|error| NodeError::System("a shard's thread", error))
 }
 
-fn announce(config: &Config, raised: Raised, plan: Plan, public: SocketAddr, api: &str) {
+fn tell_room(raised: Raised, plan: Plan) {
     let Raised { from, to, hard } = raised;
     let Plan { shards, own_tables, conns_max, .. } = plan;
     tracing::info!(from, to, hard, "descriptor limit of a table");
     tracing::info!(shards, own_tables, connections = conns_max, "room");
-    tracing::info!(%public, api, node = config.node, "serving");
+}
+
+/// Which sockets systemd has passed.
+#[derive(Debug, Clone, Copy)]
+struct FromSystemd {
+    public: bool,
+    api: bool,
+}
+
+fn announce(node: &str, from: FromSystemd, public: &[SocketAddr], api: &str) {
+    let all = public.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ");
+    let from_systemd = match (from.public, from.api) {
+        (true, true) => Some("public api"),
+        (true, false) => Some("public"),
+        (false, true) => Some("api"),
+        (false, false) => None,
+    };
+    tracing::info!(public = %all, api, node, from_systemd, "serving");
+    let behind = |passed: bool| if passed { " from systemd" } else { "" };
+    let mut text: String =
+        public.iter().map(|one| format!("public {one}{}\n", behind(from.public))).collect();
+    text += &format!("api {api}{}\n", behind(from.api));
     let mut out = io::stdout().lock();
     // Whoever started us without a standard output does not need the addresses.
-    let _ = writeln!(out, "public {public}\napi {api}").and_then(|()| out.flush());
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// A number from the operating system, by way of std's own hasher keys.

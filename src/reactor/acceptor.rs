@@ -4,10 +4,12 @@
 use super::complaint::Complaint;
 use super::refused::turn_away;
 use super::reserve::Reserve;
+use super::sharing::Queue;
 use crate::clock::Now;
 use crate::conn::socket::Socket;
 use crate::limits::ACCEPT_BUDGET;
 use mio::net::{TcpListener, TcpStream};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io;
 use std::sync::Arc;
@@ -29,6 +31,14 @@ impl Accept for TcpListener {
 
     fn accept(&self) -> io::Result<TcpStream> {
         TcpListener::accept(self).map(|(stream, _)| stream)
+    }
+}
+
+impl Queue for TcpListener {
+    fn has_someone(&self) -> bool {
+        let mut asked = [PollFd::new(self, PollFlags::IN)];
+        // Where poll(2) itself fails, accept(2) tells.
+        poll(&mut asked, Some(&Timespec::default())).map_or(true, |ready| ready > 0)
     }
 }
 
@@ -90,6 +100,12 @@ impl<A: Accept> Acceptor<A> {
         &mut self.source
     }
 
+    /// Accepts no more.
+    #[must_use]
+    pub fn into_source(self) -> A {
+        self.source
+    }
+
     /// Takes the spare descriptor, in the table of the thread that accepts.
     pub fn open_reserve(&self) {
         self.reserve.open();
@@ -104,6 +120,16 @@ impl<A: Accept> Acceptor<A> {
     #[must_use]
     pub fn due_ms(&self, now: Now) -> Option<u64> {
         self.more.then(|| self.paused_until_ms.max(now.mono_ms))
+    }
+
+    /// Somebody waits who is not to be accepted before this moment.
+    pub fn put_off(&mut self, until_ms: u64) {
+        self.paused_until_ms = until_ms;
+    }
+
+    /// Nobody waits: the poll will say when somebody does.
+    pub fn rest(&mut self) {
+        (self.more, self.gone) = (false, 0);
     }
 
     /// Looks for the next client. Goes on until it says [`Arrival::Nobody`], or the caller's budget is used up.
@@ -149,7 +175,7 @@ impl<A: Accept> Acceptor<A> {
     }
 
     fn nobody(&mut self) -> Arrival<A::Stream> {
-        (self.more, self.gone) = (false, 0);
+        self.rest();
         Arrival::Nobody
     }
 

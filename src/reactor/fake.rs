@@ -1,6 +1,7 @@
 //! A listener and clients without a kernel, for the tests of this folder. Must never be part of a build.
 
 use super::acceptor::Accept;
+use super::sharing::Queue;
 use crate::clock::Now;
 use crate::conn::socket::Socket;
 use crate::hub::names::Names;
@@ -117,7 +118,20 @@ impl Accept for Rc<Script> {
     }
 }
 
+impl Queue for Rc<Script> {
+    fn has_someone(&self) -> bool {
+        self.answers.borrow().front().is_some_and(Result::is_ok)
+    }
+}
+
 /// A shard with nobody in it.
 pub(super) fn shard() -> Shard<FakeStream> {
     Shard::new(Settings::new(0, 1, Names::new(1)))
+}
+
+/// Likewise, with room for so many.
+pub(super) fn shard_for(conns_max: usize) -> Shard<FakeStream> {
+    let mut settings = Settings::new(0, 1, Names::new(1));
+    settings.limits.conns_per_shard_max = conns_max;
+    Shard::new(settings)
 }

@@ -1,8 +1,9 @@
 //! A shard's listener: clients come in within a budget, or are told that there is no room. Must never let one more in than
 //! the node may hold.
 
-use super::acceptor::{Accept, Acceptor, Arrival};
+use super::acceptor::{Acceptor, Arrival};
 use super::refused::Refused;
+use super::sharing::{Queue, Room, Share, Stance};
 use super::steering::Steering;
 use crate::clock::Now;
 use crate::conn::socket::Socket;
@@ -11,59 +12,84 @@ use crate::shard::Shard;
 use crate::shard::conn_table::Token;
 use std::io;
 
-/// One shard's listener, and those whom it refused.
+/// One shard's way in, and those whom it refused.
 #[derive(Debug)]
-pub struct Listener<A: Accept> {
-    /// None once it is closed.
-    acceptor: Option<Acceptor<A>>,
+pub struct Listener<A: Queue> {
+    /// None once it is closed. More than one where systemd has passed several sockets.
+    doors: Vec<Door<A>>,
     refused: Refused<A::Stream>,
 }
 
-impl<A: Accept> Listener<A> {
-    /// Over an acceptor; `refused_max` of those who do not come in may linger.
+/// A listening socket.
+#[derive(Debug)]
+pub struct Door<A> {
+    /// Accepts from it.
+    pub acceptor: Acceptor<A>,
+    /// Its part in the socket, where that is systemd's.
+    pub share: Option<Share>,
+}
+
+impl<A: Queue> Listener<A> {
+    /// Behind these doors; `refused_max` of those who do not come in may linger.
     #[must_use]
-    pub fn new(acceptor: Acceptor<A>, refused_max: usize) -> Self {
-        Self { acceptor: Some(acceptor), refused: Refused::new(refused_max) }
+    pub fn new(doors: Vec<Door<A>>, refused_max: usize) -> Self {
+        Self { doors, refused: Refused::new(refused_max) }
     }
 
-    /// The listening socket, unless it is closed.
+    /// The listening sockets, unless they are closed.
+    pub fn sources(&self) -> impl Iterator<Item = &A> {
+        self.doors.iter().map(|door| door.acceptor.source())
+    }
+
+    /// Its own listening socket, unless that is closed or what it has is systemd's.
     #[must_use]
-    pub fn source(&self) -> Option<&A> {
-        self.acceptor.as_ref().map(Acceptor::source)
+    pub fn own(&self) -> Option<&A> {
+        self.doors.iter().find(|door| door.share.is_none()).map(|door| door.acceptor.source())
+    }
+
+    /// Whether it listens on sockets that are systemd's, and that outlive the process.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.doors.iter().any(|door| door.share.is_some())
     }
 
     /// Takes the spare descriptor, in the table of the thread that accepts.
     pub fn open_reserve(&self) {
-        self.acceptor.iter().for_each(Acceptor::open_reserve);
+        self.doors.iter().for_each(|door| door.acceptor.open_reserve());
     }
 
     /// The poll says that someone is waiting.
     pub fn ready(&mut self) {
-        self.acceptor.iter_mut().for_each(Acceptor::ready);
+        self.doors.iter_mut().for_each(|door| door.acceptor.ready());
     }
 
     /// Whether someone may be waiting to be accepted.
     #[must_use]
     pub fn is_waited_for(&self, now: Now) -> bool {
-        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.due_ms(now).is_some())
+        self.doors.iter().any(|door| door.acceptor.due_ms(now).is_some())
     }
 
-    /// Listens no more. Whoever was refused keeps the time to read why.
-    pub fn close(&mut self) {
-        self.acceptor = None;
+    /// Listens no more, and hands out what it listened on. Whoever was refused keeps the time to read why.
+    pub fn close(&mut self) -> impl Iterator<Item = A> {
+        self.doors.drain(..).map(|door| door.acceptor.into_source())
     }
 
     /// Whether it is closed and nobody lingers.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.acceptor.is_none() && self.refused.is_empty()
+        self.doors.is_empty() && self.refused.is_empty()
     }
 
     /// When it wants its turn, in milliseconds since the node started.
     #[must_use]
     pub fn due_ms(&self, now: Now) -> Option<u64> {
-        let accept_ms = self.acceptor.as_ref().and_then(|acceptor| acceptor.due_ms(now));
-        accept_ms.into_iter().chain(self.refused.due_ms()).min()
+        let accept_ms = self.doors.iter().filter_map(|door| door.acceptor.due_ms(now));
+        accept_ms.chain(self.refused.due_ms()).min()
+    }
+
+    /// Tells those who share its sockets how many it has.
+    pub fn recount(&mut self, room: Room) {
+        self.doors.iter_mut().filter_map(|door| door.share.as_mut()).for_each(|share| share.recount(room));
     }
 
     /// Lets clients in until nobody waits or a budget is used up. `register` puts one on the poll. Returns how many came
@@ -76,28 +102,59 @@ impl<A: Accept> Listener<A> {
         mut register: impl FnMut(&mut A::Stream, Token) -> io::Result<()>,
     ) -> usize {
         self.refused.look(now);
-        let Some(acceptor) = &mut self.acceptor else { return 0 };
         let (mut entered, mut refused) = (0, 0);
-        for _ in 0..ACCEPT_BUDGET {
-            match acceptor.next(now) {
-                Arrival::Newcomer(stream) => match let_in(now, stream, shard, steering, &mut register) {
-                    Ok(()) => entered += 1,
-                    Err((stream, why)) => {
-                        why.iter().for_each(|error| acceptor.complaint().refused(now, error));
-                        self.refused.refuse(now, stream);
-                        refused += 1;
-                    }
-                },
-                Arrival::Refused => refused += 1,
-                Arrival::Gone => {}
-                Arrival::Nobody => break,
-            }
-            if refused >= REFUSE_BUDGET {
-                break;
+        // A crowd at one door leaves the others theirs.
+        let doors = self.doors.len().max(1);
+        for door in &mut self.doors {
+            let refused_before = refused;
+            for _ in 0..ACCEPT_BUDGET.div_ceil(doors) {
+                match door.next(now, Room { conns: shard.len(), conns_max: shard.conns_max() }) {
+                    Arrival::Newcomer(stream) => match let_in(now, stream, shard, steering, &mut register) {
+                        Ok(()) => entered += 1,
+                        Err((stream, why)) => {
+                            let complaint = door.acceptor.complaint();
+                            why.iter().for_each(|error| complaint.refused(now, error));
+                            self.refused.refuse(now, stream);
+                            refused += 1;
+                        }
+                    },
+                    Arrival::Refused => refused += 1,
+                    Arrival::Gone => {}
+                    Arrival::Nobody => break,
+                }
+                if refused - refused_before >= REFUSE_BUDGET.div_ceil(doors) {
+                    break;
+                }
             }
         }
         shard.count_refused(refused);
         entered
+    }
+}
+
+impl<A: Queue> Door<A> {
+    /// The next client, if there is one and it is not left to others.
+    fn next(&mut self, now: Now, room: Room) -> Arrival<A::Stream> {
+        let Some(share) = &mut self.share else { return self.acceptor.next(now) };
+        if self.acceptor.due_ms(now).is_none_or(|due_ms| due_ms > now.mono_ms) {
+            return Arrival::Nobody;
+        }
+        match share.stance(now, room, self.acceptor.source()) {
+            Stance::Accepts => {}
+            Stance::StandsBack(until_ms) => {
+                self.acceptor.put_off(until_ms);
+                return Arrival::Nobody;
+            }
+            Stance::Rests => {
+                self.acceptor.rest();
+                return Arrival::Nobody;
+            }
+        }
+        let arrival = self.acceptor.next(now);
+        if !matches!(arrival, Arrival::Nobody) {
+            share.took();
+        }
+        arrival
     }
 }
 
@@ -151,7 +208,7 @@ mod tests {
             let script = Rc::new(Script::default());
             let acceptor = Acceptor::new(script.clone(), Arc::default(), Arc::<Complaint>::default());
             Self {
-                listener: Listener::new(acceptor, 4),
+                listener: Listener::new(vec![Door { acceptor, share: None }], 4),
                 shard: shard(),
                 steering: Steering::new(1, conns_max),
                 script,
@@ -284,8 +341,8 @@ mod tests {
         let mut front = Front::new(0);
         let refused = front.knocks();
         front.turn(START);
-        front.listener.close();
-        assert!(front.listener.source().is_none() && !front.listener.is_over() && !refused.closed.get());
+        assert_eq!(front.listener.close().count(), 1);
+        assert!(front.listener.own().is_none() && !front.listener.is_over() && !refused.closed.get());
         refused.hung_up.set(true);
         front.turn(later(START, front.listener.due_ms(START).unwrap() - START.mono_ms));
         assert!(refused.closed.get() && front.listener.is_over() && front.listener.due_ms(START).is_none());

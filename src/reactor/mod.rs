@@ -11,6 +11,7 @@ pub mod post_office;
 pub mod queued;
 pub mod refused;
 pub mod reserve;
+pub mod sharing;
 pub mod steering;
 mod tcp;
 
@@ -28,13 +29,14 @@ use crate::sys::{allocator, scheduler};
 use acceptor::Acceptor;
 use clock::Clock;
 use gate::Place;
-use listener::Listener;
+use listener::{Door, Listener};
 use mailbox::Mailbox;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll};
 use post_office::{PostOffice, Sender};
 use reserve::Reserve;
+use sharing::{Room, Share};
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -58,15 +60,15 @@ const EVENTS: usize = 64;
 /// How clients come to a shard.
 #[derive(Debug)]
 pub struct Entrance {
-    /// Where they wait.
-    pub listener: std::net::TcpListener,
+    /// Where they wait, and the shard's part in a socket that is systemd's.
+    pub doors: Vec<(std::net::TcpListener, Option<Share>)>,
     /// The spare descriptor of the table that the shard will be in.
     pub reserve: Arc<Reserve>,
     /// How many of those that it refuses may linger.
     pub refused_max: usize,
 }
 
-/// One shard, its poll and its listener.
+/// One shard, its poll and its listeners.
 #[derive(Debug)]
 pub struct Reactor {
     id: ShardId,
@@ -94,7 +96,7 @@ impl Reactor {
     /// Puts a shard on its poll.
     ///
     /// # Errors
-    /// When the listener cannot be registered.
+    /// When a listener cannot be registered.
     pub fn new(
         settings: Settings,
         poll: Poll,
@@ -102,10 +104,14 @@ impl Reactor {
         office: Arc<PostOffice>,
         clock: Clock,
     ) -> io::Result<Self> {
-        let mut tcp = TcpListener::from_std(entrance.listener);
-        poll.registry().register(&mut tcp, LISTENER, Interest::READABLE)?;
-        let acceptor = Acceptor::new(tcp, entrance.reserve, office.complaint.clone());
-        let listener = Listener::new(acceptor, entrance.refused_max);
+        let mut doors = Vec::with_capacity(entrance.doors.len());
+        for (tcp, share) in entrance.doors {
+            let mut tcp = TcpListener::from_std(tcp);
+            poll.registry().register(&mut tcp, LISTENER, Interest::READABLE)?;
+            let acceptor = Acceptor::new(tcp, entrance.reserve.clone(), office.complaint.clone());
+            doors.push(Door { acceptor, share });
+        }
+        let listener = Listener::new(doors, entrance.refused_max);
         let id = settings.id;
         let (shard, sender) = (Shard::new(settings), Sender::new(office));
         Ok(Self {
@@ -131,11 +137,11 @@ impl Reactor {
         self.id
     }
 
-    /// The descriptors that no other table may keep open: its poll's and its listener's.
+    /// The descriptors that no other table may keep open: its poll's and its listeners'.
     #[must_use]
     pub fn descriptors(&self) -> Vec<RawFd> {
-        let listener = self.listener.source().map(|tcp| tcp.as_fd().as_raw_fd());
-        std::iter::once(self.poll.as_raw_fd()).chain(listener).collect()
+        let listeners = self.listener.sources().map(|tcp| tcp.as_fd().as_raw_fd());
+        std::iter::once(self.poll.as_raw_fd()).chain(listeners).collect()
     }
 
     /// Runs until the process ends. A shard that has nobody left after a drain still owns channels of those who are
@@ -277,6 +283,11 @@ impl Reactor {
     }
 
     fn accept(&mut self, now: Now) {
+        let leaves = self.leave_at_ms.is_some();
+        if leaves && self.listener.is_passed() {
+            // Whoever waits at a socket of systemd's is served by the next process.
+            self.close();
+        }
         let (registry, steering) = (self.poll.registry(), &self.sender.office().steering);
         // Once and for all: edges tell of room as well as of bytes.
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -284,8 +295,18 @@ impl Reactor {
             registry.register(stream, mio::Token(token.to_usize()), interest)
         });
         // A draining node turns away whoever waits already, then stops listening.
-        if self.leave_at_ms.is_some() && !self.listener.is_waited_for(now) {
-            self.listener.close();
+        if leaves && !self.listener.is_waited_for(now) {
+            self.close();
+        }
+    }
+
+    /// Listens no more.
+    fn close(&mut self) {
+        for mut tcp in self.listener.close() {
+            // The poll goes by the socket and not by this descriptor, and systemd or another shard may keep the socket open.
+            if let Err(error) = self.poll.registry().deregister(&mut tcp) {
+                tracing::debug!(shard = self.id.0, %error, "a listener was not on the poll");
+            }
         }
     }
 
@@ -299,9 +320,10 @@ impl Reactor {
             steering.recount(self.counted, count);
             self.counted = count;
         }
+        self.listener.recount(Room { conns: count, conns_max: most });
         let full = if self.full { count > most - most / 8 } else { count >= most - most / 32 };
         if full != self.full
-            && let Some(tcp) = self.listener.source()
+            && let Some(tcp) = self.listener.own()
         {
             self.full = full;
             steering.set_full(self.id, full, tcp);

@@ -4,6 +4,7 @@
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// What accepted sockets inherit.
@@ -61,6 +62,33 @@ pub fn listen_single(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Makes a public listener of a socket that somebody else has bound, as one of our own would be.
+///
+/// # Errors
+/// When the kernel refuses one of the options.
+pub fn adopt_public(socket: OwnedFd, options: SocketOptions) -> io::Result<TcpListener> {
+    let socket = Socket::from(socket);
+    socket.set_nonblocking(true)?;
+    configure(&socket, options)?;
+    // Once more: the backlog is ours from then on, and who waits already goes on waiting.
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Makes a listener for the API, over TCP or a Unix socket, of a socket that somebody else has bound.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn adopt_single<L: From<OwnedFd>>(socket: OwnedFd) -> io::Result<L> {
+    let socket = Socket::from(socket);
+    socket.set_nonblocking(true)?;
+    if socket.domain()? != Domain::UNIX {
+        socket.set_tcp_nodelay(true)?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
 fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -87,6 +115,7 @@ fn configure(socket: &Socket, options: SocketOptions) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::net::TcpStream;
+    use std::os::unix::net::UnixListener;
 
     const OPTIONS: SocketOptions = SocketOptions {
         send_buffer: 64 * 1024,
@@ -101,7 +130,33 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_every_option() {
-        let listener = listen_sharded(loopback(), 1, OPTIONS).unwrap().remove(0);
+        inherits(&listen_sharded(loopback(), 1, OPTIONS).unwrap()[0]);
+    }
+
+    #[test]
+    fn a_socket_of_somebody_else_gets_every_option_and_loses_nobody_who_waits() {
+        let foreign = TcpListener::bind(loopback()).unwrap();
+        let address = foreign.local_addr().unwrap();
+        let early = TcpStream::connect(address).unwrap();
+        let adopted = adopt_public(foreign.into(), OPTIONS).unwrap();
+        let (_, peer) = adopted.accept().unwrap();
+        assert_eq!(peer, early.local_addr().unwrap());
+        assert_eq!(adopted.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        inherits(&adopted);
+    }
+
+    #[test]
+    fn the_api_gets_a_socket_of_somebody_else_over_tcp_or_a_file() {
+        let adopted: TcpListener = adopt_single(TcpListener::bind(loopback()).unwrap().into()).unwrap();
+        assert_eq!(adopted.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(SockRef::from(&adopted).tcp_nodelay().unwrap());
+        let path = std::env::temp_dir().join(format!("roost-adopted-{}.sock", std::process::id()));
+        let adopted: UnixListener = adopt_single(UnixListener::bind(&path).unwrap().into()).unwrap();
+        assert_eq!(adopted.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    fn inherits(listener: &TcpListener) {
         listener.set_nonblocking(false).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();

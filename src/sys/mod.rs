@@ -11,6 +11,7 @@ pub mod host;
 pub mod listen;
 pub mod memory;
 pub mod observe;
+pub mod passed;
 pub mod proc_text;
 pub mod reuseport;
 pub mod scheduler;

@@ -13,7 +13,7 @@ import threading
 import websockets.exceptions
 from websockets.sync.client import connect
 
-from node import Node, binary, confinement
+from node import Node, activation, binary, confinement
 from wire import Wire
 
 START_SECONDS = 10
@@ -34,8 +34,8 @@ def scenario(name, *options, seconds=30, config=None, confined=()):
 class World(Node):
     """A node and everybody who talks to it; all of them end with it."""
 
-    def __init__(self, *options, confined=()):
-        super().__init__(*options, confined=confined)
+    def __init__(self, *options, confined=(), passed=()):
+        super().__init__(*options, confined=confined, passed=passed)
         self.others = contextlib.ExitStack()
 
     def end(self):
@@ -95,11 +95,18 @@ def finish(process):
     process.communicate()
 
 
-def refuses(*arguments, environment=None, confined=()):
+def refuses(*arguments, environment=None, confined=(), passed=()):
     """The exit code and the words of a node that will not start."""
-    command = [*confinement(confined), binary(), *arguments]
+    command = [*activation(passed), *confinement(confined), binary(), *arguments]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=START_SECONDS, check=False, env=environment, stdin=subprocess.DEVNULL
+        command,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        pass_fds=[one.fileno() for _, one in passed],
     )
     assert done.returncode != 0, f"{arguments} started: {done.stdout}"
     assert "panicked" not in done.stderr, done.stderr

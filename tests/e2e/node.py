@@ -14,6 +14,7 @@ import threading
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = ROOT / "tests" / ".work"
 CONFINE = ROOT / "tests" / "e2e" / "confine.py"
+ACTIVATE = ROOT / "tests" / "e2e" / "activate.py"
 # A drain may take 10 s by default; a node that needs longer hangs.
 END_SECONDS = 15
 LOG_TAIL_LINES = 25
@@ -29,6 +30,14 @@ def confinement(confined):
     return [sys.executable, str(CONFINE), *confined] if confined else []
 
 
+def activation(passed):
+    """The words before a program that sockets are passed to as systemd would: pairs of a name and a socket; none without any."""
+    if not passed:
+        return []
+    names, sockets = zip(*passed, strict=True)
+    return [sys.executable, str(ACTIVATE), ":".join(names), ",".join(str(one.fileno()) for one in sockets)]
+
+
 def limit_seconds(seconds, what):
     """From now on the process has `seconds` for `what`, then TimeoutError rises in the main thread; 0 lifts the limit."""
 
@@ -40,40 +49,49 @@ def limit_seconds(seconds, what):
 
 
 class Node:
-    """A running node, `confined` by the first arguments of confine.py if there are any.
+    """A running node, `confined` by the first arguments of confine.py and with sockets `passed` to it, if there are any.
 
-    `public` and `api` are `host:port` (or `unix:PATH`), `log` is the file that holds its stderr, and `end_code` is the exit
-    code that `end` demands.
+    `public` and `api` are `host:port` (or `unix:PATH`), `publics` all public ones, `log` is the file that holds its stderr, and
+    `end_code` is the exit code that `end` demands.
     """
 
     end_code = 0
 
-    def __init__(self, *options, environment=None, confined=()):
+    def __init__(self, *options, environment=None, confined=(), passed=()):
         logs = WORK / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix="node-", suffix=".log", dir=logs)
         self.log = pathlib.Path(name)
         listeners = [word for option in ("--listen", "--api") if option not in options for word in (option, "127.0.0.1:0")]
-        command = [*confinement(confined), binary(), "serve", *listeners, *options]
+        command = [*activation(passed), *confinement(confined), binary(), "serve", *listeners, *options]
         with os.fdopen(handle, "wb") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environment or {})}
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+                pass_fds=[one.fileno() for _, one in passed],
             )
         try:
-            self.public = self._address("public")
-            self.api = self._address("api")
+            # A socket without a name is a public one; several of one address are told once.
+            places = {one.getsockname() for name, one in passed if name != "api"}
+            self.publics = [self._address("public", passed=bool(places)) for _ in places or [None]]
+            self.public = self.publics[0]
+            self.api = self._address("api", passed=any(name == "api" for name, _ in passed))
         except BaseException:
             self.kill()
             raise
         # Nobody reads its further output, yet a full pipe must not stop it.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
 
-    def _address(self, listener):
+    def _address(self, listener, passed):
         line = self.process.stdout.readline().decode()
         word, _, address = line.strip().partition(" ")
-        if word != listener or ":" not in address:
-            raise AssertionError(f"expected `{listener} ADDRESS` on stdout, got {line!r}\n{self.log_tail()}")
-        return address
+        behind = " from systemd" if passed else ""
+        if word != listener or ":" not in address or not address.endswith(behind):
+            raise AssertionError(f"expected `{listener} ADDRESS{behind}` on stdout, got {line!r}\n{self.log_tail()}")
+        return address.removesuffix(behind)
 
     def log_tail(self):
         """The last lines that the node logged; a node that ended well keeps no log."""
