@@ -5,6 +5,7 @@ import pathlib
 import re
 import resource
 import subprocess
+import textwrap
 
 from harness import ROOT, case
 from machine import Machine
@@ -13,6 +14,8 @@ from node import binary
 SYSTEMD = ROOT / "tuning" / "systemd"
 EXPOSURE_MAX = 15  # tenths
 CONFIG = 'listen = "127.0.0.1:8080"\napi = "127.0.0.1:8081"\nmax_connections = 3000\nshards = 2\n'
+# As the README of tuning/systemd has it.
+API_SOCKET = textwrap.dedent(re.search(r"^ +# /etc/systemd/system/roost-api.socket\n((?: +.*\n)+)", (SYSTEMD / "README.md").read_text(), re.MULTILINE)[1])
 # Which of the calls that matter the unit's filter lets through: run in the unit's place.
 PROBE = r"""
 import ctypes, errno, json, mmap, os, resource, socket, struct
@@ -55,6 +58,46 @@ print(json.dumps({
     "uid 0": "yes" if os.getuid() == 0 else "no",
     "nofile": hard,
 }))
+"""
+
+
+# Who connects while a node leaves and another one starts: run beside both. Says what everyone was answered.
+WAITING = r"""
+import os, socket, subprocess
+UPGRADE = (b"GET /live HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+def knock():
+    one = socket.create_connection(("127.0.0.1", 80), 60)
+    one.sendall(UPGRADE)
+    return one
+def pid():
+    return subprocess.check_output(["systemctl", "show", "--value", "--property=MainPID", "roost.service"], text=True).strip()
+def holds(process):
+    try:
+        return any(os.readlink(f"/proc/{process}/fd/{fd}") == f"socket:[{inode}]" for fd in os.listdir(f"/proc/{process}/fd"))
+    except FileNotFoundError:
+        return False
+rows = [row.split() for row in open("/proc/net/tcp")]
+(inode,) = [row[9] for row in rows if row[1].endswith(":0050") and row[3] == "0A"]
+before, stays = pid(), knock()
+assert stays.recv(4096).startswith(b"HTTP/1.1 101 ") and holds(before)
+restart = subprocess.Popen(["systemctl", "restart", "roost.service"])
+while holds(before):
+    pass
+waiting = [knock() for _ in range(20)]
+answers = [one.recv(4096).split()[1].decode() for one in waiting]
+assert restart.wait() == 0 and pid() != before
+print(answers)
+"""
+# How many of a hundred clients each shard has.
+HELD = r"""
+import re, socket, subprocess
+held = [socket.create_connection(("127.0.0.1", 80)) for _ in range(100)]
+counts = []
+while sum(counts) < 100:
+    said = subprocess.check_output(["curl", "-s", "127.0.0.1:8081/metrics"], text=True)
+    counts = [int(count) for count in re.findall(r'^roost_connections\{shard="\d"\} (\d+)$', said, re.MULTILINE)]
+print(counts)
 """
 
 
@@ -123,6 +166,52 @@ def node():
         machine.run("systemctl", "stop", "roost.service")
         assert machine.property("roost.service", "Result") == "success", machine.log()
         assert machine.property("roost.service", "ExecMainStatus") == "0", machine.log()
+
+
+@case("a node behind roost.socket starts with the first client, without privilege on port 80, and a restart loses nobody", seconds=90)
+def activated():
+    with Machine() as machine:
+        with_unit(machine)
+        machine.write("/etc/systemd/system/roost-api.socket", API_SOCKET)
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "start", "roost.socket", "roost-api.socket")
+        assert machine.property("roost.service", "ActiveState") == "inactive"
+        assert "426 Upgrade Required" in machine.run("curl", "-si", "127.0.0.1/live")
+        assert machine.run("curl", "-s", "--unix-socket", "/run/roost-api.sock", "localhost/readyz").strip() == "ready"
+        log = machine.log()
+        assert 'public=0.0.0.0:80 api="unix:/run/roost-api.sock"' in log and 'from_systemd="public api"' in log, log
+        status = machine.run("cat", f"/proc/{machine.property('roost.service', 'MainPID')}/status")
+        assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE) and re.search(r"^Uid:\s+[1-9]", status, re.MULTILINE), status
+        machine.write("/etc/roost/waiting.py", WAITING)
+        said = machine.run("python3", "/etc/roost/waiting.py")
+        assert said.strip() == str(["101"] * 20), said
+        machine.run("systemctl", "stop", "roost.socket", "roost-api.socket", "roost.service")
+        assert machine.property("roost.service", "Result") == "success", machine.log()
+        assert machine.run("curl", "-s", "127.0.0.1/live", code=7) == ""
+
+
+@case("roost.socket with ReusePort= and the line of its address twice passes two sockets, and the node serves on both", seconds=60)
+def several_sockets():
+    with Machine() as machine:
+        with_unit(machine)
+        machine.write("/etc/systemd/system/roost.socket.d/two.conf", "[Socket]\nReusePort=yes\nListenStream=0.0.0.0:80\n")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "start", "roost.socket", "roost.service")
+        counts = json.loads(machine.run("python3", "-c", HELD))
+        # The kernel spreads clients over the sockets, of which each shard has one.
+        assert len(counts) == 2 and min(counts) >= 15, counts
+
+
+@case("a wrong name in roost.socket fails the start, and the journal names the descriptor and the fix", seconds=60)
+def wrong_name():
+    with Machine() as machine:
+        with_unit(machine, once="[Service]\nRestart=no\n")
+        machine.write("/etc/systemd/system/roost.socket.d/wrong.conf", "[Socket]\nFileDescriptorName=web\n")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "start", "roost.socket")
+        machine.run("systemctl", "start", "roost.service", code=None)
+        machine.until("the service has failed", lambda: machine.property("roost.service", "ActiveState") == "failed")
+        assert "descriptor 3 (`web`) from systemd: roost takes `public` and `api`" in machine.log(), machine.log()
 
 
 @case("systemd hears how the node in the unit is, and lets it read its configuration anew", seconds=90)
