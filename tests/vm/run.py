@@ -21,7 +21,7 @@ from guest import Guest, Lost  # noqa: E402
 from node import limit_seconds  # noqa: E402
 
 # One machine from its boot to the last file that is taken away.
-STORY = ["boot", "service", "wedged", "drain", "network", "tune", "uninstall"]
+STORY = ["boot", "service", "wedged", "drain", "network", "activation", "tune", "uninstall"]
 
 
 def load():
