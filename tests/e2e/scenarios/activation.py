@@ -218,28 +218,28 @@ def foreign(_world):
 
 
 def holds(pid, inode):
-    """Whether any descriptor of a process is this socket."""
-    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+    """Whether any descriptor of a process is this socket, in whichever of its tables."""
+    for fd in pathlib.Path(f"/proc/{pid}/task").glob("*/fd/*"):
         with contextlib.suppress(FileNotFoundError):
             if os.readlink(fd) == f"socket:[{inode}]":
                 return True
     return False
 
 
-@scenario("whoever connects while a node with a socket from systemd starts anew waits, and is served by the next one", seconds=60)
-def restarted(_world):
+def loses_nobody(*options, confined=()):
+    """Demands that a node leaves its socket to the next one, with everybody who waits there."""
     with listening() as public, contextlib.ExitStack() as stack:
         inode = os.fstat(public.fileno()).st_ino
         knock = lambda: stack.enter_context(Wire(address(public)))
-        waiting = []
-        options = ["--shards", str(SHARDS), "--drain-over", "1h"]
-        with activated(*options, passed=[("public", public)]) as world:
+        options = ["--shards", str(SHARDS), "--drain-over", "1h", *options]
+        node = lambda: activated(*options, passed=[("public", public)], confined=confined)
+        with node() as world:
             stays = world.wire().open()
             assert holds(world.process.pid, inode)
             # These come while it cannot accept, and still wait when it begins to leave.
             _, hard = resource.prlimit(world.process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(world.process.pid, resource.RLIMIT_NOFILE, (NOTHING, hard))
-            waiting += [knock() for _ in range(10)]
+            waiting = [knock() for _ in range(10)]
             while "they wait" not in world.log.read_text():
                 pass
             world.signal(signal.SIGTERM)
@@ -255,12 +255,18 @@ def restarted(_world):
         waiting += [knock() for _ in range(20)]
         for wire in waiting[15:]:
             wire.send(upgrade())
-        with activated(*options, passed=[("public", public)]) as world:
+        with node():
             for wire in waiting:
                 assert wire.response().status == 101
                 lives(wire)
             for wire in waiting:
                 wire.socket.close()
+
+
+@scenario("whoever connects while a node with a socket from systemd starts anew waits, and is served by the next one", seconds=60)
+def restarted(_world):
+    loses_nobody()
+    loses_nobody("--max-connections", "300", confined=("120", "none"))
 
 
 @scenario("a drain that the node survives tells those who come to a socket from systemd 503", "--shards", "2")
