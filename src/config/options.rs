@@ -55,11 +55,11 @@ impl Default for Host {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Address of the public listener
+    /// Address of the public listener, unless systemd passes one
     #[arg(long, value_name = "ADDR")]
     pub listen: ListenAddr,
 
-    /// Address of the API listener: a loopback address, or unix:PATH
+    /// Address of the API listener, unless systemd passes one: a loopback address, or unix:PATH
     #[arg(long, value_name = "ADDR")]
     pub api: ApiAddr,
 
