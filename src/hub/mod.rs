@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod batch;
+pub mod broker;
 pub mod calendar;
 pub mod channels;
 pub mod conn_key;
@@ -14,6 +15,7 @@ pub mod names;
 pub mod owned;
 pub mod presence;
 pub mod publication;
+pub mod publisher;
 pub mod ranking;
 pub mod recency;
 pub mod subscribers;

@@ -21,26 +21,7 @@ use crate::tokens::{Demands, Keys};
 use std::sync::Arc;
 
 pub use crate::hub::conn_key::ConnKey;
-
-/// The `id` of a request, to be echoed: the client's JSON.
-pub type RequestId = Option<Box<str>>;
-
-/// Who waits for the outcome of a publication.
-#[derive(Debug)]
-pub enum Publisher {
-    /// A client.
-    Conn(ConnKey, RequestId),
-    /// A call of the API: its ticket, and which of the call's publications this is.
-    Call {
-        /// The call.
-        ticket: u64,
-        /// Counted from 0.
-        index: u32,
-        /// By which a second one of the channel is taken for the same. A client has none: the `id` of its request only comes
-        /// back.
-        id: Option<Box<str>>,
-    },
-}
+pub use crate::hub::publisher::{Publisher, RequestId};
 
 /// To a shard.
 #[derive(Debug)]
@@ -342,22 +323,6 @@ pub enum Parcel {
 // It is copied several times on its way. The largest is a publication: three texts of two words each, whoever published it
 // with an id, and the kind.
 const _: () = assert!(size_of::<Mail>() <= 88);
-
-impl Publisher {
-    /// Bytes on the heap: what it sent along.
-    fn bytes(&self) -> usize {
-        let (Self::Conn(_, id) | Self::Call { id, .. }) = self;
-        id.as_ref().map_or(0, |id| id.len())
-    }
-
-    /// Takes out what a second attempt is known by.
-    pub fn take_id(&mut self) -> Option<Box<str>> {
-        match self {
-            Self::Conn(..) => None,
-            Self::Call { id, .. } => id.take(),
-        }
-    }
-}
 
 impl Mail {
     /// Bytes that it weighs in a mailbox: what a sender can make large, and a little for the rest.
