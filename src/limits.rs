@@ -82,6 +82,8 @@ pub const MAILBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Time that a published channel without subscribers keeps its numbering, in milliseconds.
 pub const CHANNEL_KEEP_MS: u64 = 120_000;
+/// Publications of one channel that came from a broker before their turn. What comes beyond is fetched again later.
+pub const MIRROR_HELD_MAX: usize = 1024;
 /// Channels that one owner shard numbers.
 pub const OWNED_CHANNELS_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of chunk extensions in one request body; nobody sends any.

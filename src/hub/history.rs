@@ -167,6 +167,19 @@ impl History {
         LogId(self.logs.insert(Log::default()))
     }
 
+    /// Begins anew behind `head`, with nothing kept.
+    pub fn restart(&mut self, id: LogId, head: u64) {
+        self.drop_oldest(id, usize::MAX);
+        self.logs[id.0].head = head;
+    }
+
+    /// The offset of the oldest publication that is given out; one past the head when none is.
+    #[must_use]
+    pub fn first(&self, id: LogId, now: Now) -> u64 {
+        let log = &self.logs[id.0];
+        log.oldest() + log.aged(now) as u64
+    }
+
     /// Forgets a log.
     pub fn end(&mut self, id: LogId) {
         self.drop_oldest(id, usize::MAX);
@@ -217,7 +230,7 @@ impl History {
     #[must_use]
     pub fn page_after(&self, id: LogId, offset: u64, now: Now) -> Page {
         let log = &self.logs[id.0];
-        let first = (offset + 1).max(log.oldest() + log.aged(now) as u64);
+        let first = (offset + 1).max(self.first(id, now));
         let skipped = (first - log.oldest()) as usize;
         let mut bytes = 0;
         let fits = |kept: &&Kept| {

@@ -11,6 +11,7 @@ pub mod events;
 pub mod history;
 pub mod ids;
 pub mod latest;
+pub mod mirror;
 pub mod names;
 pub mod owned;
 pub mod presence;

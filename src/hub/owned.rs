@@ -2,6 +2,7 @@
 //! subscriber: it knows which shards are interested.
 
 use super::ShardId;
+use super::broker::Entry;
 use super::calendar::Calendar;
 use super::history::{Bounds, History, LogId};
 use super::ids::{self, Ids};
@@ -92,6 +93,9 @@ pub struct Owned {
     /// By which publishers may try again. A numbering is kept for as long as its ids: whoever tries again must not be
     /// told of a place that is none any more.
     ids: Ids,
+    /// A broker numbers the channels, and is to be told of those that are forgotten.
+    mirrors: bool,
+    forgotten: Vec<Arc<str>>,
 }
 
 // A channel that nobody has published to costs no more than who is interested in it.
@@ -137,6 +141,8 @@ impl Owned {
             epoch: Epoch(epoch % EPOCH_LIMIT),
             expiring: Calendar::default(),
             ids: Ids::new(names, id_bounds),
+            mirrors: false,
+            forgotten: Vec::new(),
         }
     }
 
@@ -226,6 +232,59 @@ impl Owned {
             self.expire(id, log);
         }
         Ok((publication, cursor, interested))
+    }
+
+    /// Keeps a channel that a broker numbers. True when it was not kept: whatever it says of itself is only right once it is told
+    /// where it stands.
+    pub fn mirror(&mut self, name: &Arc<str>, now: Now) -> bool {
+        self.mirrors = true;
+        let known = self.find(name);
+        let id = known.unwrap_or_else(|| self.insert(name.clone()));
+        let log = *self.channels[id].log.get_or_insert_with(|| self.history.begin());
+        self.history.touch(log, now);
+        if self.channels[id].interested.is_empty() {
+            self.expire(id, log);
+        }
+        known.is_none()
+    }
+
+    /// A channel that a broker numbers stands there; what was kept of it is none of what comes next.
+    pub fn stand(&mut self, name: &str, cursor: Cursor) {
+        let Some(id) = self.find(name) else { return };
+        let channel = &mut self.channels[id];
+        channel.epoch = cursor.epoch;
+        let log = *channel.log.get_or_insert_with(|| self.history.begin());
+        self.history.restart(log, cursor.offset);
+    }
+
+    /// As [`Owned::publish`], with the next number, which a broker has given.
+    pub fn append(
+        &mut self,
+        name: &str,
+        entry: &Entry,
+        policy: &Policy,
+        now: Now,
+    ) -> Option<(Publication, ShardSet)> {
+        let channel = &self.channels[self.find(name)?];
+        let (epoch, log, interested) = (channel.epoch, channel.log?, channel.interested);
+        let cursor = Cursor { epoch, offset: self.history.head(log) + 1 };
+        assert_eq!(entry.offset, cursor.offset, "a channel's numbering has no hole");
+        let publication =
+            Publication::new(channel.name.clone(), cursor, &entry.data, entry.key.clone(), entry.wall_ms);
+        self.history.append(log, publication.frame.clone(), policy, now);
+        Some((publication, interested))
+    }
+
+    /// Whether all publications behind `offset` are kept.
+    #[must_use]
+    pub fn covers(&self, name: &str, offset: u64, now: Now) -> bool {
+        let log = self.find(name).and_then(|id| self.channels[id].log);
+        log.is_some_and(|log| self.history.first(log, now) <= offset + 1)
+    }
+
+    /// The channels of a broker that have been forgotten since this was asked last.
+    pub fn forgotten(&mut self) -> std::vec::Drain<'_, Arc<str>> {
+        self.forgotten.drain(..)
     }
 
     /// The shards that follow a channel.
@@ -388,6 +447,9 @@ impl Owned {
             return self.expire(id, log);
         }
         self.history.end(log);
+        if self.mirrors {
+            self.forgotten.push(self.channels[id].name.clone());
+        }
         self.forget(id);
         self.epoch = Epoch((self.epoch.0 + 1) % EPOCH_LIMIT);
     }
