@@ -153,7 +153,7 @@ impl World {
         let mail = Mail::Publish { name: channel.into(), data, key, publisher };
         self.shards[usize::from(owner.0)].mail(NOW, mail);
         match self.settle()[..] {
-            [Report::Published { cursor: Some(cursor), .. }] => cursor,
+            [Report::Published { outcome: Ok(cursor), .. }] => cursor,
             ref other => panic!("not the outcome: {other:?}"),
         }
     }
@@ -171,6 +171,7 @@ impl World {
                     match parcel {
                         Parcel::Shard(to, mail) => self.shards[usize::from(to.0)].mail(NOW, mail),
                         Parcel::Control(report) => reports.push(report),
+                        Parcel::Broker(ask) => unreachable!("a node without a broker asks {ask:?}"),
                     }
                 }
             }
@@ -488,6 +489,6 @@ fn a_large_shard_is_looked_at_in_many_turns_and_answers_everyone_who_asked() {
 fn ticket(parcel: &Parcel) -> u64 {
     match parcel {
         Parcel::Control(Report::Answer { ticket, .. }) => *ticket,
-        Parcel::Control(_) | Parcel::Shard(..) => panic!("not an answer: {parcel:?}"),
+        Parcel::Control(_) | Parcel::Shard(..) | Parcel::Broker(_) => panic!("not an answer: {parcel:?}"),
     }
 }

@@ -8,6 +8,7 @@ use crate::api::publish::{Batch, Outcome};
 use crate::api::status::{Seen, Survey};
 use crate::clock::Now;
 use crate::dialect::cursor::Cursor;
+use crate::hub::broker::Refusal as Unnumbered;
 use crate::limits::CALL_TIMEOUT_MS;
 use crate::metrics::Counters;
 use crate::metrics::heap::Heap;
@@ -196,12 +197,16 @@ impl Call {
         self.missing == 0
     }
 
-    /// One publication is numbered, or its owner has no room.
-    pub(super) fn published(&mut self, index: u32, cursor: Option<Cursor>) {
+    /// What became of one publication.
+    pub(super) fn published(&mut self, index: u32, outcome: Result<Cursor, Unnumbered>) {
         let Kind::Publish { outcomes, .. } = &mut self.kind else { return };
-        let outcome = &mut outcomes[index as usize];
-        assert!(outcome.is_none(), "two outcomes of one publication");
-        *outcome = Some(cursor.ok_or_else(overloaded));
+        let place = &mut outcomes[index as usize];
+        assert!(place.is_none(), "two outcomes of one publication");
+        *place = Some(outcome.map_err(|why| match why {
+            Unnumbered::Overloaded => overloaded(),
+            Unnumbered::Unavailable => away(),
+            Unnumbered::Unknown => lost(),
+        }));
         self.missing -= 1;
     }
 
@@ -289,6 +294,19 @@ impl Call {
 #[must_use]
 pub(super) fn overloaded() -> Refusal {
     Refusal::new(503, "overloaded", "nobody got it, try again later").with_header("Retry-After", "1")
+}
+
+fn away() -> Refusal {
+    Refusal::new(503, "unavailable", "the broker is away: nobody got it, try again later")
+        .with_header("Retry-After", "1")
+}
+
+fn lost() -> Refusal {
+    Refusal::new(
+        503,
+        "outcome_unknown",
+        "the broker was lost before it answered: whether this went out is not known; with its `id` it may be sent again",
+    )
 }
 
 fn unknown() -> Refusal {

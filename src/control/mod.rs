@@ -264,9 +264,9 @@ impl Control {
         self.office.control.take(&mut inbox);
         for report in inbox.drain(..) {
             let ticket = match report {
-                Report::Published { ticket, index, cursor } => {
+                Report::Published { ticket, index, outcome } => {
                     if let Some(call) = self.calls.get_mut(&ticket) {
-                        call.published(index, cursor);
+                        call.published(index, outcome);
                     }
                     ticket
                 }

@@ -99,6 +99,8 @@ pub enum Code {
     TooManyChannels,
     RateLimited,
     Overloaded,
+    Unavailable,
+    OutcomeUnknown,
 }
 
 impl Code {
@@ -117,6 +119,8 @@ impl Code {
             Self::TooManyChannels => "too_many_channels",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::OutcomeUnknown => "outcome_unknown",
         }
     }
 }

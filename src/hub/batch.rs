@@ -16,6 +16,8 @@ pub struct Batch {
     pub bytes: Arc<[u8]>,
     /// In order, without a hole. A notice has none.
     parts: Vec<Part>,
+    /// It is a break: nothing is written, and everyone who has all that came stands here.
+    pub breaks: Option<Cursor>,
 }
 
 #[derive(Debug)]
@@ -29,19 +31,29 @@ struct Part {
 #[derive(Debug)]
 pub(super) enum Item {
     Publication(Publication),
-    /// A frame without a number: nobody's past, and no part of any.
-    Notice(Arc<[u8]>),
+    Aside(Aside),
 }
 
-// Notices cost publications nothing.
+/// What has its place among publications, and no number.
+#[derive(Debug)]
+pub(super) enum Aside {
+    /// A frame: nobody's past, and no part of any.
+    Notice(Arc<[u8]>),
+    /// What comes next does not follow what came, which ends here.
+    Break(Box<Cursor>),
+}
+
+// They cost publications nothing.
 const _: () = assert!(size_of::<Item>() == size_of::<Publication>());
 
 impl Batch {
     pub(super) fn take(queue: &mut VecDeque<Item>) -> Option<Self> {
-        if let Item::Notice(frame) = queue.front()? {
-            let bytes = frame.clone();
-            queue.pop_front();
-            return Some(Self { bytes, parts: Vec::new() });
+        if let Some(Item::Aside(aside)) = queue.pop_front_if(|next| matches!(next, Item::Aside(_))) {
+            let (bytes, breaks) = match aside {
+                Aside::Notice(frame) => (frame, None),
+                Aside::Break(last) => (Arc::default(), Some(*last)),
+            };
+            return Some(Self { bytes, parts: Vec::new(), breaks });
         }
         let mut bytes = 0;
         let fits = |next: &&Publication| {
@@ -67,7 +79,7 @@ impl Batch {
                 joined.into()
             }
         };
-        Some(Self { bytes, parts })
+        Some(Self { bytes, parts, breaks: None })
     }
 
     /// Where the part for a subscriber that joined at `from` begins; None when all of it is its past.
@@ -108,6 +120,9 @@ impl Batch {
     /// Where a subscriber stands that has everything but what lies behind `start`, which is where a publication begins.
     #[must_use]
     pub fn before(&self, start: usize) -> Cursor {
+        if let Some(last) = self.breaks {
+            return last;
+        }
         let Publication { epoch, offset, .. } = *self.first();
         let past = self.parts.len() - self.count_from(start);
         Cursor { epoch, offset: offset + past as u64 - 1 }
@@ -145,21 +160,22 @@ impl Item {
     pub(super) fn publication(&self) -> Option<&Publication> {
         match self {
             Self::Publication(publication) => Some(publication),
-            Self::Notice(_) => None,
+            Self::Aside(_) => None,
         }
     }
 
     pub(super) fn into_publication(self) -> Option<Publication> {
         match self {
             Self::Publication(publication) => Some(publication),
-            Self::Notice(_) => None,
+            Self::Aside(_) => None,
         }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Publication(publication) => publication.heap_bytes(),
-            Self::Notice(frame) => share_bytes(frame),
+            Self::Aside(Aside::Notice(frame)) => share_bytes(frame),
+            Self::Aside(Aside::Break(last)) => size_of_val(&**last),
         }
     }
 }

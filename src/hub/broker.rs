@@ -14,8 +14,6 @@ pub enum Ask {
     Follow(Arc<str>),
     /// It does not any more. Not answered.
     Unfollow(Arc<str>),
-    /// Where the channel stands. Answered by [`Told::Stands`].
-    Look(Arc<str>),
     /// What is kept of the channel behind an offset, the oldest first and not all at once. Answered by [`Told::Kept`].
     Fetch {
         /// The channel.
@@ -89,7 +87,7 @@ pub enum Told {
         /// It had been published before, with the same id.
         repeated: bool,
     },
-    /// A [`Ask::Follow`], [`Ask::Look`] or [`Ask::Fetch`] could not be answered. Whoever is followed stays so, and is told of once the broker is back.
+    /// An [`Ask::Follow`] or [`Ask::Fetch`] could not be answered. Whoever is followed stays so, and is told of once the broker is back.
     Failed(Arc<str>),
     /// The broker is gone: publications are refused until [`Told::Back`].
     Away,
@@ -119,4 +117,24 @@ pub enum Refusal {
     Unavailable,
     /// The broker was lost before it answered. Whether it went out is not known; the same id may be tried again.
     Unknown,
+}
+
+impl Told {
+    /// Bytes that it weighs in a mailbox.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let large = match self {
+            Self::Kept { entries, .. } => entries.iter().map(Entry::bytes).sum(),
+            Self::Incoming { entry, .. } => entry.bytes(),
+            Self::Published { publisher, .. } => publisher.bytes(),
+            Self::Stands { .. } | Self::Failed(_) | Self::Away | Self::Back => 0,
+        };
+        size_of::<Self>() + large
+    }
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.data.len() + self.key.as_ref().map_or(0, |key| key.len())
+    }
 }

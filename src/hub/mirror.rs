@@ -15,7 +15,8 @@
 
 use super::ShardId;
 use super::broker::{Ask, Entry};
-use super::owned::{Joined, Owned, Recovery, ShardSet};
+use super::kept::{Kept, is_decided, place};
+use super::owned::{Joined, Owned, ShardSet};
 use super::publication::Publication;
 use crate::clock::Now;
 use crate::config::policy::Policies;
@@ -85,17 +86,9 @@ struct Waiting<W> {
 #[derive(Debug, Clone, Copy)]
 enum Wants {
     /// A place to follow the channel from.
-    Place(ShardId, Option<Cursor>),
+    Place { shard: ShardId, since: Option<Cursor>, patient: bool },
     /// Not to overtake whoever came before.
     Turn,
-}
-
-/// What the broker has said that it keeps.
-struct Kept {
-    after: u64,
-    head: Cursor,
-    /// Made once for all who wait for them.
-    publications: Vec<Publication>,
 }
 
 impl<W> Default for Mirrored<W> {
@@ -141,11 +134,20 @@ impl<W> Mirror<W> {
     }
 
     /// A connection of `shard` wants to follow a channel, or more of its past.
-    pub fn join(&mut self, ground: Ground<'_>, name: &Arc<str>, shard: ShardId, since: Option<Cursor>, who: W) {
+    /// Who is patient waits for the broker to come back; nobody else does.
+    pub fn join(
+        &mut self,
+        ground: Ground<'_>,
+        name: &Arc<str>,
+        shard: ShardId,
+        since: Option<Cursor>,
+        patient: bool,
+        who: W,
+    ) {
         if ground.owned.mirror(name, ground.now) {
             self.effects.push(Effect::Ask(Ask::Follow(name.clone())));
         }
-        self.wait(ground, name, Wants::Place(shard, since), who);
+        self.wait(ground, name, Wants::Place { shard, since, patient }, who);
     }
 
     /// Something is to be answered behind whatever was asked for of the channel before.
@@ -204,18 +206,20 @@ impl<W> Mirror<W> {
     }
 
     /// The broker says what it keeps behind an offset.
-    pub fn kept(&mut self, mut ground: Ground<'_>, name: &Arc<str>, after: u64, head: Cursor, entries: Vec<Entry>) {
+    pub fn kept(
+        &mut self,
+        mut ground: Ground<'_>,
+        name: &Arc<str>,
+        after: u64,
+        head: Cursor,
+        entries: Vec<Entry>,
+    ) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         channel.fetching = false;
         channel.known = true;
         channel.turn_over(&mut ground, name, head, &mut self.effects);
         channel.fill(&mut ground, name, after, head, &entries, &mut self.effects);
-        let publish = |entry: &Entry| {
-            let cursor = Cursor { epoch: head.epoch, offset: entry.offset };
-            Publication::new(name.clone(), cursor, &entry.data, entry.key.clone(), entry.wall_ms)
-        };
-        let publications = entries.iter().map(publish).collect();
-        self.settle(ground, name, Some(Kept { after, head, publications }));
+        self.settle(ground, name, Some(Kept::new(name, after, head, &entries)));
     }
 
     /// The broker could not answer. Who cannot be answered without it is refused.
@@ -248,7 +252,10 @@ impl<W> Mirror<W> {
         self.settle(ground, name, None);
         self.away = away;
         let Some(channel) = self.channels.get_mut(name) else { return };
-        self.effects.extend(channel.waiting.drain(..).map(Waiting::refuse));
+        let (patient, others) = channel.waiting.drain(..).partition(Waiting::is_patient);
+        channel.waiting = patient;
+        let others: VecDeque<_> = others;
+        self.effects.extend(others.into_iter().map(Waiting::refuse));
     }
 
     /// Does all that is possible now, and asks the broker for what is not.
@@ -272,9 +279,13 @@ impl<W> Mirror<W> {
 }
 
 impl<W> Waiting<W> {
+    fn is_patient(&self) -> bool {
+        matches!(self.wants, Wants::Place { patient: true, .. })
+    }
+
     fn refuse(self) -> Effect<W> {
         match self.wants {
-            Wants::Place(..) => Effect::Refuse(self.who),
+            Wants::Place { .. } => Effect::Refuse(self.who),
             Wants::Turn => Effect::Turn(self.who),
         }
     }
@@ -282,7 +293,13 @@ impl<W> Waiting<W> {
 
 impl<W> Mirrored<W> {
     /// The broker numbers the channel anew: what it had before is lost, or may be.
-    fn turn_over(&mut self, ground: &mut Ground<'_>, name: &Arc<str>, cursor: Cursor, effects: &mut Vec<Effect<W>>) {
+    fn turn_over(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &Arc<str>,
+        cursor: Cursor,
+        effects: &mut Vec<Effect<W>>,
+    ) {
         let last = ground.owned.cursor(name).unwrap_or_default();
         if last.epoch != cursor.epoch {
             self.heal_to = 0;
@@ -355,14 +372,14 @@ impl<W> Mirrored<W> {
         kept: Option<&Kept>,
         effects: &mut Vec<Effect<W>>,
     ) {
-        let mut later = VecDeque::new();
+        let mut later: VecDeque<Waiting<W>> = VecDeque::new();
         while let Some(one) = self.waiting.pop_front() {
             let effect = match one.wants {
-                Wants::Turn if later.is_empty() => Effect::Turn(one.who),
-                Wants::Place(shard, since) if is_decided(ground, name, since, one.asked, kept) => {
+                Wants::Turn if later.iter().all(Waiting::is_patient) => Effect::Turn(one.who),
+                Wants::Place { shard, since, .. } if is_decided(ground, name, since, one.asked, kept) => {
                     Effect::Answer(one.who, place(ground, name, shard, since, kept))
                 }
-                Wants::Turn | Wants::Place(..) => {
+                Wants::Turn | Wants::Place { .. } => {
                     // What the broker has said did not cover it.
                     let asked = one.asked && kept.is_none();
                     later.push_back(Waiting { asked, ..one });
@@ -379,7 +396,7 @@ impl<W> Mirrored<W> {
         let heals = head.offset < self.heal_to || self.doubted;
         let mut after = if heals { Some(head.offset) } else { None };
         for one in &mut self.waiting {
-            let Wants::Place(_, Some(since)) = one.wants else { continue };
+            let Wants::Place { since: Some(since), .. } = one.wants else { continue };
             let behind = since.epoch == head.epoch && since.offset < head.offset;
             if !one.asked && behind && !heals {
                 after = Some(after.map_or(since.offset, |after: u64| after.min(since.offset)));
@@ -389,7 +406,7 @@ impl<W> Mirrored<W> {
         }
         let after = after?;
         for one in &mut self.waiting {
-            if let Wants::Place(_, Some(since)) = one.wants {
+            if let Wants::Place { since: Some(since), .. } = one.wants {
                 one.asked |= since.epoch != head.epoch || since.offset >= after;
             }
         }
@@ -418,68 +435,6 @@ fn break_at<W>(
     let to = ground.owned.interested(name);
     if !to.is_empty() {
         effects.push(Effect::Break { name: name.clone(), last, to });
-    }
-}
-
-/// Whether the answer to whoever has everything up to `since` is known.
-fn is_decided(
-    ground: &Ground<'_>,
-    name: &str,
-    since: Option<Cursor>,
-    asked: bool,
-    kept: Option<&Kept>,
-) -> bool {
-    let Some(since) = since else { return true };
-    let head = ground.owned.cursor(name).unwrap_or_default();
-    let answered = kept.filter(|_| asked);
-    if since.epoch != head.epoch {
-        return answered.is_some();
-    }
-    if since.offset > head.offset {
-        // What the broker knows of comes by itself.
-        return answered.is_some_and(|kept| kept.head.offset < since.offset);
-    }
-    since.offset == head.offset
-        || ground.policies.for_channel(name).history == 0
-        || ground.owned.covers(name, since.offset, ground.now)
-        || answered.is_some_and(|kept| match kept.publications.last() {
-            Some(last) => kept.after <= since.offset && since.offset < last.offset,
-            // Up to its head nothing is kept; what came since is here, or is asked for again.
-            None => kept.after <= since.offset && ground.owned.covers(name, kept.head.offset, ground.now),
-        })
-}
-
-/// The answer to it.
-fn place(
-    ground: &mut Ground<'_>,
-    name: &Arc<str>,
-    shard: ShardId,
-    since: Option<Cursor>,
-    kept: Option<&Kept>,
-) -> Joined {
-    let mut joined = ground.owned.join(name, shard, since, ground.now);
-    if let (Some(since), Some(kept)) = (since, kept)
-        && since.epoch == joined.cursor.epoch
-        && since.offset < joined.cursor.offset
-        && !ground.owned.covers(name, since.offset, ground.now)
-        && let Some(recovery) = kept.recovery(since.offset, joined.cursor)
-    {
-        joined.recovery = Some(Box::new(recovery));
-    }
-    joined
-}
-
-impl Kept {
-    /// What is kept behind `offset` and not behind `head`, if anything is.
-    fn recovery(&self, offset: u64, head: Cursor) -> Option<Recovery> {
-        let behind = |one: &&Publication| offset < one.offset && one.offset <= head.offset;
-        let missed: Vec<&Publication> = self.publications.iter().filter(behind).collect();
-        let (first, last) = (missed.first()?.offset, missed.last()?.offset);
-        Some(Recovery {
-            gap: (offset + 1 < first).then_some(super::owned::Gap { from: offset + 1, to: first - 1 }),
-            missed: missed.iter().map(|one| one.frame.clone()).collect(),
-            end: last,
-        })
     }
 }
 
@@ -653,7 +608,9 @@ mod tests {
 
         fn reply(&mut self) {
             match self.replies.pop_front() {
-                Some(Reply::Stands(cursor)) => self.with(|mirror, ground, name| mirror.stands(ground, name, cursor)),
+                Some(Reply::Stands(cursor)) => {
+                    self.with(|mirror, ground, name| mirror.stands(ground, name, cursor))
+                }
                 Some(Reply::Kept(after, head, entries)) => {
                     self.with(|mirror, ground, name| mirror.kept(ground, name, after, head, entries));
                 }
@@ -699,7 +656,7 @@ mod tests {
 
         fn ask_for(&mut self, client: usize, since: Option<Cursor>) {
             self.clients[client] = Client::Waiting(since);
-            self.with(|mirror, ground, name| mirror.join(ground, name, SHARD, since, client));
+            self.with(|mirror, ground, name| mirror.join(ground, name, SHARD, since, false, client));
         }
 
         /// Does what the mirror wants done, and holds everyone's place against it.
@@ -722,7 +679,10 @@ mod tests {
                         Effect::Answer(client, joined) => self.answer(client, &joined),
                         Effect::Refuse(client) => {
                             let Client::Waiting(since) = self.clients[client] else { unreachable!() };
-                            assert!(!self.linked || self.mirror.is_away(), "refused although the broker is there");
+                            assert!(
+                                !self.linked || self.mirror.is_away(),
+                                "refused although the broker is there"
+                            );
                             self.clients[client] = Client::Refused(since);
                         }
                         Effect::Turn(_) => unreachable!("nobody waits for a turn"),
@@ -734,7 +694,11 @@ mod tests {
         fn deliver(&mut self, publication: &Publication) {
             for client in &mut self.clients {
                 if let Client::Live(has) = client {
-                    assert_eq!(publication.cursor(), Cursor { offset: has.offset + 1, ..*has }, "a hole, or a twin");
+                    assert_eq!(
+                        publication.cursor(),
+                        Cursor { offset: has.offset + 1, ..*has },
+                        "a hole, or a twin"
+                    );
                     *has = publication.cursor();
                 }
             }

@@ -10,6 +10,7 @@ pub mod conn_key;
 pub mod events;
 pub mod history;
 pub mod ids;
+mod kept;
 pub mod latest;
 pub mod mirror;
 pub mod names;

@@ -23,10 +23,11 @@
 //!   └────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use super::batch::{Batch, Item};
+use super::batch::{Aside, Batch, Item};
 use super::events::Events;
 use super::latest::Latest;
 use super::publication::Publication;
+use crate::dialect::cursor::Cursor;
 use crate::metrics::heap::Extent;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -103,6 +104,17 @@ struct Fanout {
     busy: bool,
     /// What those get who lag; nobody else needs it.
     latest: Option<Box<Latest>>,
+    /// Breaks in the queue or under way.
+    breaks: u32,
+}
+
+/// What becomes of a list whose numbering breaks.
+#[derive(Debug, Default)]
+pub struct Broken {
+    /// Slots of those who lagged, and where each stands: they come back for the rest now. Everyone else does when a pass meets them.
+    pub lagging: Vec<(u32, Cursor)>,
+    /// The channel had nothing to do before.
+    pub begins: bool,
 }
 
 /// One delivery of a pass.
@@ -252,7 +264,39 @@ impl Subscribers {
     /// Appends a frame that is not numbered, in its place among the publications. True when the channel had nothing to do
     /// before. It is for whoever is live when its turn comes.
     pub fn notify(&mut self, frame: Arc<[u8]>) -> bool {
-        self.enqueue(Item::Notice(frame))
+        self.enqueue(Item::Aside(Aside::Notice(frame)))
+    }
+
+    /// What is published next does not follow what came, which ends at `last`. Those who lag will get the rest from their owner, like
+    /// everyone else once a pass has met them.
+    pub fn break_off(&mut self, last: Cursor) -> Broken {
+        if self.list.is_empty() {
+            return Broken::default();
+        }
+        let mut lagging = Vec::new();
+        for position in 0..self.list.len() as u32 {
+            let Some((latest, offset)) = self.lagging(position) else { continue };
+            let since = Cursor { epoch: latest.epoch(), offset };
+            let subscriber = &mut self.list[position as usize];
+            *subscriber = Subscriber { slot: subscriber.slot() | REPLAYING, ..*subscriber };
+            lagging.push((subscriber.slot(), since));
+        }
+        let fanout = self.fanout.get_or_insert_default();
+        fanout.latest = None;
+        fanout.breaks += 1;
+        Broken { lagging, begins: self.enqueue(Item::Aside(Aside::Break(Box::new(last)))) }
+    }
+
+    /// Whether somebody may still have to be told of a break: nobody lags then, and whoever joins has no part in it.
+    #[must_use]
+    pub fn is_breaking(&self) -> bool {
+        self.fanout.as_ref().is_some_and(|fanout| fanout.breaks > 0)
+    }
+
+    /// Whether the subscriber at `position` is live.
+    #[must_use]
+    pub fn is_live(&self, position: u32) -> bool {
+        self.list[position as usize].is_live()
     }
 
     fn enqueue(&mut self, item: Item) -> bool {
@@ -299,6 +343,7 @@ impl Subscribers {
                 return Some(Delivery { slot: subscriber.slot, position, start });
             }
         }
+        fanout.breaks -= u32::from(batch.breaks.is_some());
         (fanout.batch, fanout.events) = (None, None);
         None
     }
@@ -353,7 +398,11 @@ mod tests {
     }
 
     fn keyed(offset: u64, key: Option<u8>) -> Publication {
-        let cursor = Cursor { epoch: Epoch(1), offset };
+        keyed_in(1, offset, key)
+    }
+
+    fn keyed_in(epoch: u64, offset: u64, key: Option<u8>) -> Publication {
+        let cursor = Cursor { epoch: Epoch(epoch), offset };
         Publication::new("c".into(), cursor, &offset.to_string(), key.map(|key| key.to_string().into()), 0)
     }
 
@@ -564,6 +613,99 @@ mod tests {
                 prop_assert!(*has == world.head() || world.paused.contains(slot), "{slot} has {has}");
             }
             prop_assert!(world.subscribers.fanout.is_none(), "an idle channel owns nothing");
+        }
+    }
+
+    /// Where each stands while numberings break, and who has come back for the rest.
+    #[derive(Default)]
+    struct Broken {
+        subscribers: Subscribers,
+        position: BTreeMap<u32, u32>,
+        live: BTreeMap<u32, Cursor>,
+        back: BTreeMap<u32, Cursor>,
+        lagging: BTreeSet<u32>,
+        head: Cursor,
+    }
+
+    impl Broken {
+        fn step(&mut self, step: u8, who: &prop::sample::Index) {
+            match step {
+                0 => {
+                    let slot = self.position.len() as u32;
+                    self.position.insert(slot, self.subscribers.join(slot, self.head.offset));
+                    if self.subscribers.is_breaking() {
+                        self.subscribers.pause(self.position[&slot]);
+                        self.back.insert(slot, self.head);
+                    } else {
+                        self.live.insert(slot, self.head);
+                    }
+                }
+                1 | 2 => {
+                    self.head.offset += 1;
+                    let data = self.head.offset.to_string();
+                    self.subscribers.publish(Publication::new("c".into(), self.head, &data, None, 0));
+                }
+                3 => {
+                    let broken = self.subscribers.break_off(self.head);
+                    for (slot, since) in broken.lagging {
+                        assert!(self.lagging.remove(&slot), "told of one that did not lag");
+                        assert_eq!(self.live.remove(&slot), Some(since));
+                        self.back.insert(slot, since);
+                    }
+                    assert!(self.lagging.is_empty(), "two numberings are never kept in one table");
+                    self.head = Cursor { epoch: Epoch(self.head.epoch.0 + 1), offset: 3 };
+                }
+                4 if !self.subscribers.is_breaking() => {
+                    if let Some(slot) = chosen(who, &self.back.keys().copied().collect()) {
+                        self.back.remove(&slot);
+                        self.subscribers.resume(self.position[&slot], self.head.offset);
+                        self.live.insert(slot, self.head);
+                    }
+                }
+                5 => self.serve(true),
+                _ => self.serve(false),
+            }
+        }
+
+        fn serve(&mut self, lags: bool) {
+            let Some(batch) = self.subscribers.begin() else { return };
+            let Some(delivery) = self.subscribers.advance(&batch) else { return };
+            let has = self.live.get_mut(&delivery.slot).expect("a delivery to one that is away");
+            assert_eq!(
+                batch.before(delivery.start),
+                *has,
+                "lost, doubled, out of order, or of another numbering"
+            );
+            if batch.breaks.is_some() {
+                let has = self.live.remove(&delivery.slot).unwrap();
+                self.back.insert(delivery.slot, has);
+                self.subscribers.pause(delivery.position);
+            } else if lags && !self.subscribers.is_breaking() {
+                self.subscribers.lag(&batch, &delivery);
+                self.lagging.insert(delivery.slot);
+            } else {
+                has.offset += batch.count_from(delivery.start) as u64;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn where_a_numbering_breaks_everyone_gets_what_came_before_and_is_told_once_in_its_place(
+            steps in prop::collection::vec((0u8..9, any::<prop::sample::Index>()), 0..200),
+        ) {
+            let mut world = Broken::default();
+            for (step, who) in &steps {
+                world.step(*step, who);
+            }
+            while world.subscribers.begin().is_some() {
+                world.serve(false);
+            }
+            prop_assert!(!world.subscribers.is_breaking());
+            for (slot, has) in world.live.iter().filter(|(slot, _)| !world.lagging.contains(slot)) {
+                prop_assert_eq!(*has, world.head, "{} is live elsewhere", slot);
+            }
+            prop_assert_eq!(world.subscribers.fanout.is_some(), !world.lagging.is_empty());
         }
     }
 

@@ -198,6 +198,7 @@ fn open_office(
             gate: Gate::new(shards, cores),
             steering: Steering::new(shards as u16, plan.conns_max),
             complaint: Arc::default(),
+            broker: None,
         };
         let mut polls = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -223,6 +224,7 @@ fn template(config: &Config, plan: Plan, origins: OriginPolicy, names: Names, ke
         demo: config.demo,
         node: config.node.as_str().into(),
         names,
+        brokered: false,
         own_seed: 0,
     }
 }

@@ -250,6 +250,7 @@ impl Reactor {
 
     fn turn(&mut self, now: Now) -> Next {
         self.shard.set_congested(self.sender.office().congested());
+        self.shard.set_broker_congested(self.sender.office().broker_congested());
         self.shard.set_queued_elsewhere(self.sender.office().queued.elsewhere(self.id));
         self.accept(now);
         self.shard.permit_large_passes(self.place.is_inside());

@@ -6,6 +6,7 @@ use super::mailbox::Mailbox;
 use super::queued::Queued;
 use super::steering::Steering;
 use crate::hub::ShardId;
+use crate::hub::broker::Ask;
 use crate::hub::owned::ShardSet;
 use crate::limits::MAILBOX_BYTES_MAX;
 use crate::shard::mail::{Mail, Parcel, Report};
@@ -26,6 +27,17 @@ pub struct PostOffice {
     pub steering: Steering,
     /// What is said about those who found none.
     pub complaint: Arc<Complaint>,
+    /// The way to the broker of several nodes, where there is one.
+    pub broker: Option<Box<dyn Broker>>,
+}
+
+/// The way to a broker.
+pub trait Broker: std::fmt::Debug + Send + Sync {
+    /// Hands questions over without waiting; takes them out.
+    fn send(&self, asks: &mut Vec<Ask>);
+
+    /// Whether so much waits there that publications are to be refused.
+    fn is_congested(&self) -> bool;
 }
 
 /// One sender's outgoing mail: sorted by receiver, then handed over in one batch each.
@@ -34,6 +46,7 @@ pub struct Sender {
     office: Arc<PostOffice>,
     outgoing: Vec<(Vec<Mail>, usize)>,
     reports: Vec<Report>,
+    asks: Vec<Ask>,
 }
 
 impl PostOffice {
@@ -49,6 +62,12 @@ impl PostOffice {
         congested
     }
 
+    /// Whether so much waits for the broker that publications are to be refused.
+    #[must_use]
+    pub fn broker_congested(&self) -> bool {
+        self.broker.as_ref().is_some_and(|broker| broker.is_congested())
+    }
+
     /// Notes what a shard has queued. Whoever has to make room because of that may be asleep, and is woken.
     pub fn note_queued(&self, shard: ShardId, bytes: usize) {
         if self.queued.note(shard, bytes) {
@@ -62,7 +81,7 @@ impl Sender {
     #[must_use]
     pub fn new(office: Arc<PostOffice>) -> Self {
         let outgoing = office.shards.iter().map(|_| (Vec::new(), 0)).collect();
-        Self { office, outgoing, reports: Vec::new() }
+        Self { office, outgoing, reports: Vec::new(), asks: Vec::new() }
     }
 
     /// The mailboxes.
@@ -88,6 +107,7 @@ impl Sender {
                 pile.push(mail);
             }
             Parcel::Control(report) => self.reports.push(report),
+            Parcel::Broker(ask) => self.asks.push(ask),
         }
     }
 
@@ -97,12 +117,16 @@ impl Sender {
             mailbox.send(pile, std::mem::take(bytes));
         }
         self.office.control.send(&mut self.reports, 0);
+        if let Some(broker) = self.office.broker.as_ref().filter(|_| !self.asks.is_empty()) {
+            broker.send(&mut self.asks);
+        }
     }
 
     /// Gives back what a busy time made large: a pile for every receiver, in each of as many senders.
     pub fn give_back(&mut self) {
         self.outgoing.iter_mut().for_each(|(pile, _)| pile.shrink_to_fit());
         self.reports.shrink_to_fit();
+        self.asks.shrink_to_fit();
     }
 }
 
@@ -123,6 +147,7 @@ mod tests {
             gate: Gate::new(3, 1),
             steering: Steering::new(3, 10),
             complaint: Arc::default(),
+            broker: None,
         };
         let mut events = Events::with_capacity(8);
         let mut woken = || {

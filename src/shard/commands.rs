@@ -11,6 +11,7 @@ use crate::conn::subscriptions::{ChannelId, Subscription};
 use crate::dialect::cursor::Cursor;
 use crate::dialect::native::{self, Answer, Code, Command, Refused, Request};
 use crate::hub::ShardId;
+use crate::hub::broker::Refusal;
 use crate::hub::owned::Joined;
 
 impl<S: Socket> Shard<S> {
@@ -110,7 +111,7 @@ impl<S: Socket> Shard<S> {
     ) {
         let name = self.hub.channels.channel(subscription.channel).name.clone();
         let owner = self.hub.owner(&name);
-        if owner == self.settings.id {
+        if self.is_at_hand(owner) {
             let joined = self.hub.owned.join(&name, owner, since, now);
             self.hub.channels.join_ends(subscription.channel);
             self.join(now, slot, subscription, joined, id);
@@ -146,6 +147,7 @@ impl<S: Socket> Shard<S> {
         if let Some(recovery) = recovery {
             self.recover(slot, channel, cursor, &recovery);
         }
+        self.wait_for_break(slot, channel, cursor);
     }
 
     /// Stops following a channel, at once; the answer comes in its turn.
@@ -164,7 +166,7 @@ impl<S: Socket> Shard<S> {
     /// requests on a channel.
     pub(super) fn answer_in_turn(&mut self, slot: u32, name: &str, answer: LateAnswer, id: Option<&str>) {
         let owner = self.hub.owner(name);
-        if self.conns[slot].asked == 0 || owner == self.settings.id {
+        if self.conns[slot].asked == 0 || self.is_at_hand(owner) {
             return self.answer_late(name, &answer, id);
         }
         let (conn, name, id) = (self.key(slot), name.into(), id.map(Into::into));
@@ -198,9 +200,9 @@ impl<S: Socket> Shard<S> {
         if let Err(refused) = self.check_publish(now, slot, name) {
             return self.answer_in_turn(slot, name, LateAnswer::Refused(refused), id);
         }
-        if owner == self.settings.id {
-            let offset = self.number(now, name, data, None).map(|cursor| cursor.offset);
-            return self.published(name, offset, id);
+        if self.is_at_hand(owner) {
+            let cursor = self.number(now, name, data, None).ok_or(Refusal::Overloaded);
+            return self.published(name, cursor.map(|cursor| cursor.offset), id);
         }
         if self.congested.contains(owner) {
             self.counters.overloaded += 1;
@@ -211,15 +213,23 @@ impl<S: Socket> Shard<S> {
         self.ask(slot, owner, mail);
     }
 
-    /// Answers a client's publish; no offset means that the owner had no room.
-    pub(super) fn published(&mut self, name: &str, offset: Option<u64>, id: Option<&str>) {
+    /// Answers a client's publish.
+    pub(super) fn published(&mut self, name: &str, offset: Result<u64, Refusal>, id: Option<&str>) {
         match offset {
-            Some(offset) => {
+            Ok(offset) => {
                 native::put_answer(&mut self.replies, &Answer::Published { channel: name, offset }, id);
             }
-            None => {
+            Err(Refusal::Overloaded) => {
                 self.counters.overloaded += 1;
                 self.error(&overloaded(), id);
+            }
+            Err(Refusal::Unavailable) => {
+                let message = "the broker is away: nobody got it, try again later";
+                self.error(&Refused::new(Code::Unavailable, message), id);
+            }
+            Err(Refusal::Unknown) => {
+                let message = "the broker was lost before it answered: whether this went out is not known";
+                self.error(&Refused::new(Code::OutcomeUnknown, message), id);
             }
         }
     }
@@ -242,7 +252,7 @@ impl<S: Socket> Shard<S> {
     pub(super) fn forget_if_unused(&mut self, now: Now, channel: ChannelId) {
         let Some(name) = self.hub.channels.forget_if_unused(channel) else { return };
         let owner = self.hub.owner(&name);
-        if owner == self.settings.id {
+        if self.is_at_hand(owner) {
             self.left(now, &name, owner);
         } else {
             self.post(owner, Mail::Leave { shard: self.settings.id, name });

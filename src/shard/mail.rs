@@ -8,6 +8,7 @@ use crate::conn::subscriptions::Subscription;
 use crate::dialect::cursor::Cursor;
 use crate::dialect::native::Refused;
 use crate::hub::ShardId;
+use crate::hub::broker::{Ask, Refusal, Told};
 use crate::hub::channels::ChannelPart;
 use crate::hub::owned::Joined;
 use crate::hub::publication::Publication;
@@ -102,19 +103,37 @@ pub enum Mail {
         /// Who waits for the outcome.
         publisher: Publisher,
     },
-    /// From an owner: the publication of a client is numbered, or the owner has no room (None).
+    /// From an owner: what became of the publication of a client.
     Published {
         /// Who.
         conn: ConnKey,
         /// The channel.
         name: Arc<str>,
-        /// Its number.
-        offset: Option<u64>,
+        /// Its number, or why it has none.
+        offset: Result<u64, Refusal>,
         /// To be echoed.
         id: RequestId,
     },
     /// From an owner: for everyone who follows the channel.
     Publication(Publication),
+    /// From an owner: what comes next does not follow what came, and everyone who follows the channel comes back for it.
+    Break {
+        /// The channel.
+        name: Arc<str>,
+        /// Where those stand who got everything that came.
+        last: Cursor,
+    },
+    /// From an owner: it cannot answer the join, because the broker is away.
+    NotJoined {
+        /// Who.
+        conn: ConnKey,
+        /// As it was asked for.
+        subscription: Subscription,
+        /// To be echoed.
+        id: RequestId,
+    },
+    /// From the broker, to an owner or to all.
+    Told(Box<Told>),
     /// To an owner: so many connections of `shard` follow the channel now, whose policy has them counted.
     Present {
         /// The sender.
@@ -250,14 +269,14 @@ pub enum Question {
 /// To the control thread.
 #[derive(Debug)]
 pub enum Report {
-    /// A publication of a call is numbered, or the owner has no room (None).
+    /// What became of a publication of a call.
     Published {
         /// The call.
         ticket: u64,
         /// Which of its publications.
         index: u32,
-        /// Where the channel stands after it.
-        cursor: Option<Cursor>,
+        /// Where the channel stands after it, or why it has no number.
+        outcome: Result<Cursor, Refusal>,
     },
     /// An answer to [`Mail::Ask`].
     Answer {
@@ -318,6 +337,8 @@ pub enum Parcel {
     Shard(ShardId, Mail),
     /// To the control thread.
     Control(Report),
+    /// To the broker.
+    Broker(Ask),
 }
 
 // It is copied several times on its way. The largest is a publication: three texts of two words each, whoever published it
@@ -335,12 +356,15 @@ impl Mail {
             Self::Publication(publication) => publication.bytes(),
             Self::Joined { joined, id, .. } => joined.bytes() + id.as_ref().map_or(0, |id| id.len()),
             Self::Replayed { joined, .. } => joined.bytes(),
-            Self::Join { id, .. } | Self::Later { id, .. } | Self::Published { id, .. } => {
-                id.as_ref().map_or(0, |id| id.len())
-            }
+            Self::Join { id, .. }
+            | Self::NotJoined { id, .. }
+            | Self::Later { id, .. }
+            | Self::Published { id, .. } => id.as_ref().map_or(0, |id| id.len()),
+            Self::Told(told) => told.bytes(),
             Self::Notice { frame, .. } => frame.len(),
             Self::Present { users, .. } => users.len() * size_of::<Change>(),
             Self::Replay { .. }
+            | Self::Break { .. }
             | Self::Leave { .. }
             | Self::Ask { .. }
             | Self::Disconnect { .. }

@@ -9,6 +9,7 @@
 pub mod conn_table;
 pub mod mail;
 
+mod broker;
 mod budget;
 mod call;
 mod catch_up;
@@ -39,6 +40,7 @@ mod write;
 use crate::clock::Now;
 use crate::config::policy::Policies;
 use crate::conn::socket::Socket;
+use crate::hub::mirror::Mirror;
 use crate::hub::names::Names;
 use crate::hub::owned::ShardSet;
 use crate::hub::{Hub, ShardId};
@@ -47,6 +49,7 @@ use crate::metrics::Counters;
 use crate::metrics::cause::Cause;
 use crate::proto::origin::OriginPolicy;
 use crate::tokens::{Demands, Keys};
+use broker::Waiter;
 use budget::Budget;
 use catch_up::CatchUps;
 use conn_table::{ConnTable, Token};
@@ -88,6 +91,8 @@ pub struct Settings {
     pub node: Box<str>,
     /// The node's hash of channel names, the same for all shards.
     pub names: Names,
+    /// A broker numbers the channels, for several nodes.
+    pub brokered: bool,
     /// Starts the epochs and the jitter; random and different for each shard.
     pub own_seed: u64,
 }
@@ -108,6 +113,7 @@ impl Settings {
             demo: false,
             node: "roost".into(),
             names,
+            brokered: false,
             own_seed: u64::from(id),
         }
     }
@@ -162,6 +168,10 @@ pub struct Shard<S> {
     parcels: Vec<Parcel>,
     /// Shards whose mailbox is over its bound.
     congested: ShardSet,
+    /// What waits for the broker is over its bound.
+    broker_congested: bool,
+    /// What this owner knows of channels that the broker numbers.
+    mirror: Mirror<Waiter>,
     /// Connections whose read was cut short by the budget: an edge-triggered poll will not mention them again.
     again: VecDeque<Token>,
     /// Connections whose next page of what they missed may be fetched.
@@ -206,6 +216,8 @@ impl<S: Socket> Shard<S> {
             counters: Counters::default(),
             parcels: Vec::new(),
             congested: ShardSet::default(),
+            broker_congested: false,
+            mirror: Mirror::default(),
             again: VecDeque::new(),
             replays: VecDeque::new(),
             catch_ups: CatchUps::default(),
@@ -297,6 +309,7 @@ impl<S: Socket> Shard<S> {
         let sweep_at = self.sweep(now);
         let cutting = self.cut_largest(now);
         let expiry_at = self.hub.owned.sweep(now, EXPIRY_BUDGET);
+        self.unfollow_forgotten();
         self.free_dead(now);
         self.tell_counts(now);
         let announce_at = self.announce(now);
@@ -333,6 +346,11 @@ impl<S: Socket> Shard<S> {
     /// Notes whose mailbox is over its bound: publications to those are refused until told otherwise.
     pub fn set_congested(&mut self, congested: ShardSet) {
         self.congested = congested;
+    }
+
+    /// Notes whether too much waits for the broker: publications are refused until told otherwise.
+    pub fn set_broker_congested(&mut self, congested: bool) {
+        self.broker_congested = congested;
     }
 
     /// Says whether this shard may go on with passes over large channels: true unless told otherwise. The first few writes of

@@ -168,21 +168,34 @@ impl<S: Socket> Shard<S> {
         let mut walk = Walk { writes: 0, finished: false };
         while walk.writes < quantum {
             let Some(delivery) = channel.subscribers.advance(&batch) else {
-                self.counters.count_pass(batch.len());
+                if batch.breaks.is_none() {
+                    self.counters.count_pass(batch.len());
+                }
                 walk.finished = true;
                 break;
             };
             walk.writes += 1;
             let outcome = match self.conns[delivery.slot].phase {
+                phase if batch.breaks.is_some() && phase.is_open() && phase != Phase::Poll => {
+                    Outcome::Behind(batch.before(delivery.start))
+                }
                 Phase::Stream => {
                     let (conns, counters) = (&mut self.conns, &mut self.counters);
                     deliver_events(conns, counters, channel, id, &batch, &delivery, slowness)
                 }
+                Phase::Poll if batch.breaks.is_some() => Outcome::Polled(0),
                 Phase::Poll => put_off(&batch, || Outcome::Polled(delivery.start)),
                 _ => {
                     let (bytes, start) = (&batch.bytes, delivery.start);
                     deliver(&mut self.conns, &mut self.counters, &batch, &delivery, bytes, start, slowness)
                 }
+            };
+            let outcome = match outcome {
+                // What is kept for those who lag would be of two numberings.
+                Outcome::Lags if channel.subscribers.is_breaking() => {
+                    Outcome::Behind(batch.before(delivery.start))
+                }
+                outcome => outcome,
             };
             match outcome {
                 Outcome::Written | Outcome::Ended | Outcome::Missed => continue,
@@ -207,7 +220,11 @@ impl<S: Socket> Shard<S> {
             }
             Outcome::Failed => self.stream_ended(slot),
             Outcome::Lags => self.begin_to_lag(slot),
-            Outcome::Behind(since) => self.fall_behind(slot, channel, *since),
+            Outcome::Behind(since) => {
+                self.fall_behind(slot, channel, *since);
+                // Behind a break it may have taken all; nothing else would list it then.
+                self.list_replay(slot);
+            }
             Outcome::Polled(start) => self.poll_delivered(now, slot, channel, batch, *start),
         }
     }

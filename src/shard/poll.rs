@@ -114,7 +114,10 @@ impl<S: Socket> Shard<S> {
             stands = publication.cursor();
         }
         let conn = &mut self.conns[slot];
-        conn.subscriptions.stand(channel, stands);
+        // Behind a break it keeps the place that it has: its next question is answered with the gap.
+        if batch.breaks.is_none() {
+            conn.subscriptions.stand(channel, stands);
+        }
         // Else there may be more when the other owners have answered.
         if conn.asked == 0 {
             self.serve(now, slot, |shard| shard.answer_poll(now, slot));

@@ -2,6 +2,7 @@
 //! connection that is gone: its token finds nothing.
 
 use super::Shard;
+use super::broker::Waiter;
 use super::conn_table::Token;
 use super::mail::{ConnKey, LateAnswer, Mail, Parcel, Publisher, Report};
 use crate::clock::Now;
@@ -9,6 +10,7 @@ use crate::conn::socket::Socket;
 use crate::conn::subscriptions::Subscription;
 use crate::dialect::cursor::Cursor;
 use crate::hub::ShardId;
+use crate::hub::broker::Refusal;
 use crate::hub::owned::Joined;
 use crate::hub::publication::Publication;
 use std::sync::Arc;
@@ -17,6 +19,9 @@ impl<S: Socket> Shard<S> {
     /// Does what one piece of mail asks for.
     pub fn mail(&mut self, now: Now, mail: Mail) {
         match mail {
+            Mail::Join { conn, subscription, name, since, id } if self.settings.brokered => {
+                self.mirror_join(now, &name, since, Waiter::Join(conn, subscription, id));
+            }
             Mail::Join { conn, subscription, name, since, id } => {
                 let joined = self.hub.owned.join(&name, conn.shard, since, now);
                 self.post(conn.shard, Mail::Joined { conn, subscription, joined, id });
@@ -24,12 +29,21 @@ impl<S: Socket> Shard<S> {
             Mail::Joined { conn, subscription, joined, id } => {
                 self.joined(now, conn, subscription, joined, id.as_deref());
             }
+            Mail::NotJoined { conn, subscription, id } => {
+                self.not_joined(now, conn, subscription, id.as_deref());
+            }
+            Mail::Replay { conn, serial, name, since } if self.settings.brokered => {
+                self.mirror_join(now, &name, Some(since), Waiter::Replay(conn, serial));
+            }
             Mail::Replay { conn, serial, name, since } => {
                 let joined = self.hub.owned.join(&name, conn.shard, Some(since), now);
                 self.post(conn.shard, Mail::Replayed { conn, serial, joined });
             }
             Mail::Replayed { conn, serial, joined } => self.replayed(now, conn, serial, joined),
             Mail::Leave { shard, name } => self.left(now, &name, shard),
+            Mail::Later { conn, name, answer, id, returning: false } if self.settings.brokered => {
+                self.mirror_late(now, &name, Waiter::Late(conn, answer, id));
+            }
             Mail::Later { conn, name, mut answer, id, returning: false } => {
                 if let LateAnswer::Presence { beside, users } = &mut answer {
                     (*beside, *users) = self.known_presence(&name, conn.shard);
@@ -39,9 +53,12 @@ impl<S: Socket> Shard<S> {
             Mail::Later { conn, name, answer, id, returning: true } => {
                 self.serve_if_open(now, conn, |shard| shard.answer_late(&name, &answer, id.as_deref()));
             }
+            Mail::Publish { name, data, key, publisher } if self.settings.brokered => {
+                self.mirror_publish(now, name, data, key, publisher);
+            }
             Mail::Publish { name, data, key, mut publisher } => {
                 let cursor = self.number_once(now, &name, &data, key, publisher.take_id());
-                self.tell_publisher(name, cursor, publisher);
+                self.tell_publisher(name.into(), cursor.ok_or(Refusal::Overloaded), publisher);
             }
             Mail::Published { conn, name, offset, id } => {
                 self.serve_if_open(now, conn, |shard| {
@@ -49,6 +66,8 @@ impl<S: Socket> Shard<S> {
                 });
             }
             Mail::Publication(publication) => self.deliver(now, publication),
+            Mail::Break { name, last } => self.break_off(now, &name, last),
+            Mail::Told(told) => self.told(now, *told),
             Mail::Present { shard, name, count, users } => {
                 self.hub.presence.tell(&name, shard, count, &users, now);
             }
@@ -135,7 +154,7 @@ impl<S: Socket> Shard<S> {
     }
 
     /// Does something that answers a request which its owner has been asked about.
-    fn serve_if_open(&mut self, now: Now, conn: ConnKey, work: impl FnOnce(&mut Self)) {
+    pub(super) fn serve_if_open(&mut self, now: Now, conn: ConnKey, work: impl FnOnce(&mut Self)) {
         let token = Token { slot: conn.slot, generation: conn.generation };
         if self.conns.find(token).is_some_and(|conn| conn.phase.is_open()) {
             self.conns[conn.slot].asked -= 1;
@@ -146,14 +165,19 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn tell_publisher(&mut self, name: Box<str>, cursor: Option<Cursor>, publisher: Publisher) {
+    pub(super) fn tell_publisher(
+        &mut self,
+        name: Arc<str>,
+        outcome: Result<Cursor, Refusal>,
+        publisher: Publisher,
+    ) {
         match publisher {
             Publisher::Conn(conn, id) => {
-                let offset = cursor.map(|cursor| cursor.offset);
-                self.post(conn.shard, Mail::Published { conn, name: name.into(), offset, id });
+                let offset = outcome.map(|cursor| cursor.offset);
+                self.post(conn.shard, Mail::Published { conn, name, offset, id });
             }
             Publisher::Call { ticket, index, .. } => {
-                self.parcels.push(Parcel::Control(Report::Published { ticket, index, cursor }));
+                self.parcels.push(Parcel::Control(Report::Published { ticket, index, outcome }));
             }
         }
     }

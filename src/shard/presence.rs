@@ -40,7 +40,7 @@ impl<S: Socket> Shard<S> {
             self.tell_moves(now, name, moved);
         }
         let owner = self.hub.owner(name);
-        if owner == self.settings.id {
+        if self.is_at_hand(owner) {
             let (beside, users) = self.known_presence(name, owner);
             return self.answer_late(name, &LateAnswer::Presence { beside, users }, id);
         }
@@ -123,7 +123,7 @@ impl<S: Socket> Shard<S> {
             self.counters.presence_events += 1;
             let (name, frame) = (&announcement.name, announcement_frame(&announcement));
             for shard in self.hub.owned.interested(name).iter() {
-                if shard == self.settings.id {
+                if self.is_at_hand(shard) {
                     self.notify(now, name, frame.clone());
                 } else {
                     self.post(shard, Mail::Notice { name: name.clone(), frame: frame.clone() });

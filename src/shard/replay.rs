@@ -95,7 +95,7 @@ impl<S: Socket> Shard<S> {
         self.joins = serial;
         let name = self.hub.channels.channel(channel).name.clone();
         let (owner, conn) = (self.hub.owner(&name), self.key(token.slot));
-        if owner == self.settings.id {
+        if self.is_at_hand(owner) {
             let joined = self.hub.owned.join(&name, owner, Some(since), now);
             self.replayed(now, conn, serial, joined);
         } else {
@@ -129,7 +129,8 @@ impl<S: Socket> Shard<S> {
             self.put_gap(slot, channel, head.epoch, gap);
         }
         self.put_page(slot, channel, head.epoch, recovery);
-        if recovery.end < head.offset {
+        let breaking = self.hub.channels.channel(channel).subscribers.is_breaking();
+        if recovery.end < head.offset || breaking {
             if let Some(replays) = self.conns[slot].active.as_mut().and_then(|active| active.replays.as_mut())
             {
                 replays.advance(Cursor { epoch: head.epoch, offset: recovery.end });

@@ -56,7 +56,7 @@ impl<S: Socket> Shard<S> {
             if let Some(recovery) = recovery {
                 self.recover(slot, channel, head, recovery);
             }
-            return;
+            return self.wait_for_break(slot, channel, head);
         }
         let place = conn.subscriptions.places().find(|(subscription, _)| subscription.channel == channel);
         let Some((subscription, since)) = place else { return };

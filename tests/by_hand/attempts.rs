@@ -38,9 +38,9 @@ impl Owner {
         let mut told = None;
         for parcel in self.shard.parcels() {
             match parcel {
-                Parcel::Control(Report::Published { cursor, .. }) => told = cursor,
+                Parcel::Control(Report::Published { outcome, .. }) => told = outcome.ok(),
                 Parcel::Shard(_, Mail::Publication(publication)) => self.delivered.push(publication.offset),
-                Parcel::Control(_) | Parcel::Shard(..) => {}
+                Parcel::Control(_) | Parcel::Shard(..) | Parcel::Broker(_) => {}
             }
         }
         told

@@ -67,7 +67,7 @@ impl World {
     fn answers(&mut self) -> Vec<(u64, Answer)> {
         let answer = |parcel| match parcel {
             Parcel::Control(Report::Answer { ticket, answer, .. }) => Some((ticket, answer)),
-            Parcel::Control(_) | Parcel::Shard(..) => None,
+            Parcel::Control(_) | Parcel::Shard(..) | Parcel::Broker(_) => None,
         };
         self.shard.parcels().filter_map(answer).collect()
     }
@@ -255,7 +255,7 @@ fn followed(node: &mut Node, client: &Client) -> Vec<Followed> {
         match parcel {
             Parcel::Shard(to, mail) => node.mail(usize::from(to.0), mail),
             Parcel::Control(Report::Answer { answer: Answer::Connection(detail), .. }) => found = detail,
-            Parcel::Control(_) => {}
+            Parcel::Control(_) | Parcel::Broker(_) => {}
         }
     }
     found.expect("it is there").channels

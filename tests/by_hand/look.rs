@@ -40,7 +40,7 @@ fn ask(shard: &mut Shard<Line>, now: Now, question: Question) -> Answer {
     while shard.turn(now) == Next::Now {}
     let mut answers = shard.parcels().filter_map(|parcel| match parcel {
         Parcel::Control(Report::Answer { ticket: 7, answer, .. }) => Some(answer),
-        Parcel::Control(_) | Parcel::Shard(..) => None,
+        Parcel::Control(_) | Parcel::Shard(..) | Parcel::Broker(_) => None,
     });
     answers.next().expect("an answer")
 }

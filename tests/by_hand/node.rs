@@ -121,6 +121,7 @@ impl Node {
                 match parcel {
                     Parcel::Shard(to, mail) => self.mail(usize::from(to.0), mail),
                     Parcel::Control(report) => self.reports.push(report),
+                    Parcel::Broker(ask) => unreachable!("a node without a broker asks {ask:?}"),
                 }
             }
         }

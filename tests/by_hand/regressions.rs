@@ -51,7 +51,7 @@ impl Pair {
         self.shards[shard].turn(NOW);
         let to_shard = |parcel| match parcel {
             Parcel::Shard(_, mail) => Some(mail),
-            Parcel::Control(_) => None,
+            Parcel::Control(_) | Parcel::Broker(_) => None,
         };
         self.shards[shard].parcels().filter_map(to_shard).collect()
     }

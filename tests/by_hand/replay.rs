@@ -68,8 +68,8 @@ impl Pair {
             self.shards[1].mail(NOW, mail);
         }
         let mut reports = self.shards[1].parcels().filter_map(|parcel| match parcel {
-            Parcel::Control(Report::Published { cursor, .. }) => cursor,
-            Parcel::Control(_) | Parcel::Shard(..) => None,
+            Parcel::Control(Report::Published { outcome, .. }) => outcome.ok(),
+            Parcel::Control(_) | Parcel::Shard(..) | Parcel::Broker(_) => None,
         });
         Cursor { offset: 0, ..reports.next_back().expect("an outcome") }
     }
@@ -94,7 +94,7 @@ impl Pair {
         self.shards[shard].turn(NOW);
         let to_shard = |parcel| match parcel {
             Parcel::Shard(_, mail) => Some(mail),
-            Parcel::Control(_) => None,
+            Parcel::Control(_) | Parcel::Broker(_) => None,
         };
         self.shards[shard].parcels().filter_map(to_shard).collect()
     }

@@ -119,10 +119,11 @@ impl Node {
         for parcel in self.shards[shard].parcels() {
             match parcel {
                 Parcel::Shard(to, mail) => self.inboxes[usize::from(to.0)].push_back(mail),
-                Parcel::Control(Report::Published { cursor: place, .. }) => {
-                    cursor = place.map(|place| place.to_string());
+                Parcel::Control(Report::Published { outcome, .. }) => {
+                    cursor = outcome.ok().map(|place| place.to_string());
                 }
                 Parcel::Control(_) => {}
+                Parcel::Broker(ask) => unreachable!("a node without a broker asks {ask:?}"),
             }
         }
         cursor

@@ -164,6 +164,7 @@ impl Node {
                 },
                 Parcel::Shard(to, mail) => self.lane(shard, usize::from(to.0)).push_back(mail),
                 Parcel::Control(report) => self.reports.push_back(report),
+                Parcel::Broker(ask) => unreachable!("a node without a broker asks {ask:?}"),
             }
         }
         // Its turn to go on with large passes comes some time.
@@ -214,6 +215,9 @@ fn label(mail: &Mail) -> String {
         | Mail::Present { .. }
         | Mail::Replay { .. }
         | Mail::Leave { .. }
+        | Mail::Break { .. }
+        | Mail::NotJoined { .. }
+        | Mail::Told(_)
         | Mail::Later { .. }
         | Mail::Published { .. }
         | Mail::Ask { .. }
@@ -247,6 +251,8 @@ fn hash(parcel: &Parcel, trace: &mut Trace) {
             let recovery = joined.recovery.iter();
             recovery.flat_map(|recovery| &recovery.missed).for_each(|frame| trace.bytes(frame));
         }
-        Parcel::Shard(..) | Parcel::Control(_) => trace.bytes(format!("{parcel:?}").as_bytes()),
+        Parcel::Shard(..) | Parcel::Control(_) | Parcel::Broker(_) => {
+            trace.bytes(format!("{parcel:?}").as_bytes())
+        }
     }
 }

@@ -409,9 +409,9 @@ impl World {
     fn take_reports(&mut self) {
         while let Some(report) = self.node.reports.pop_front() {
             match report {
-                Report::Published { ticket, index, cursor } => {
+                Report::Published { ticket, index, outcome } => {
                     let number = self.calls.remove(&(ticket, index)).expect("one outcome a publication");
-                    let cursor = cursor.expect("there is room for a few channels");
+                    let cursor = outcome.expect("there is room for a few channels");
                     say(|| format!("the API is told that {number} is {cursor}"));
                     let channel = self.truth.channel_of(number);
                     match self.attempts.told(number, cursor, self.now.mono_ms) {

@@ -245,7 +245,7 @@ impl World {
     pub(crate) fn publish(&mut self, channel: &str, key: Option<&str>, bytes: usize) -> Cursor {
         self.publish_late(channel, key, bytes);
         match self.settle()[..] {
-            [Report::Published { cursor: Some(cursor), .. }] => cursor,
+            [Report::Published { outcome: Ok(cursor), .. }] => cursor,
             ref other => panic!("not the outcome: {other:?}"),
         }
     }
@@ -280,6 +280,7 @@ impl World {
                 match parcel {
                     Parcel::Shard(to, mail) => self.shards[usize::from(to.0)].mail(self.now, mail),
                     Parcel::Control(report) => reports.push(report),
+                    Parcel::Broker(ask) => unreachable!("a node without a broker asks {ask:?}"),
                 }
             }
         }
@@ -291,7 +292,7 @@ impl World {
         self.shards[shard].turn(self.now);
         let to_shard = |parcel| match parcel {
             Parcel::Shard(_, mail) => Some(mail),
-            Parcel::Control(_) => None,
+            Parcel::Control(_) | Parcel::Broker(_) => None,
         };
         self.shards[shard].parcels().filter_map(to_shard).collect()
     }

@@ -187,6 +187,7 @@ impl World {
                     match parcel {
                         Parcel::Shard(to, mail) => self.shards[usize::from(to.0)].mail(self.now, mail),
                         Parcel::Control(report) => reports.push(report),
+                        Parcel::Broker(ask) => unreachable!("a node without a broker asks {ask:?}"),
                     }
                 }
             }
