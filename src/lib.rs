@@ -6,6 +6,7 @@ pub mod bench;
 pub mod capacity;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod conn;
 pub mod control;

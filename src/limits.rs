@@ -82,6 +82,31 @@ pub const MAILBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Time that a published channel without subscribers keeps its numbering, in milliseconds.
 pub const CHANNEL_KEEP_MS: u64 = 120_000;
+/// Bytes of what a broker's keys begin with.
+pub const BROKER_PREFIX_BYTES_MAX: usize = 64;
+/// Bytes that may wait for a broker: publications beyond are refused.
+pub const BROKER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Questions that go to a broker together.
+pub const BROKER_BATCH_MAX: usize = 512;
+/// Batches of questions to a broker that are under way at once.
+pub const BROKER_BATCHES_MAX: usize = 8;
+/// Publications from a broker that are handed on together.
+pub const BROKER_HEARD_MAX: usize = 1024;
+/// Publications that a broker gives out of what it keeps at once.
+pub const BROKER_PAGE: usize = 64;
+/// Time after which a broker that does not answer is lost, in milliseconds.
+pub const BROKER_TIMEOUT_MS: u64 = 5_000;
+/// Time between two looks whether a broker lives, in milliseconds.
+pub const BROKER_TICK_MS: u64 = 1_000;
+/// Every channel that is followed is looked at once in so many of those.
+pub const BROKER_LOOK_TICKS: usize = 120;
+/// Time that a broker keeps the numbering of a channel that nobody follows or publishes to, in milliseconds; longer than publishers may
+/// try again, and than several looks take.
+pub const BROKER_NUMBERING_MS: u64 = 600_000;
+/// Time before a broker is tried again, at most, in milliseconds; it doubles with each failure.
+pub const BROKER_RETRY_MS: u64 = 100;
+/// Up to this.
+pub const BROKER_RETRY_MS_MAX: u64 = 2_000;
 /// Publications of one channel that came from a broker before their turn. What comes beyond is fetched again later.
 pub const MIRROR_HELD_MAX: usize = 1024;
 /// Channels that one owner shard numbers.

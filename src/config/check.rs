@@ -9,8 +9,9 @@ use super::policy::Auth;
 use super::settings::Settings;
 use super::units::{Size, Span};
 use crate::limits::{
-    CONNECTIONS_MAX, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, MESSAGE_BYTES_MAX, NODE_NAME_BYTES_MAX,
-    QUEUE_BYTES_MAX, QUEUE_TOTAL_BYTES_MAX, SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX, TIMEOUT_MS_MAX,
+    BROKER_PREFIX_BYTES_MAX, CONNECTIONS_MAX, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, MESSAGE_BYTES_MAX,
+    NODE_NAME_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_TOTAL_BYTES_MAX, SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX,
+    TIMEOUT_MS_MAX,
 };
 
 /// Everything about `options` that cannot be run with; `settings` says where each value came from.
@@ -22,6 +23,7 @@ pub(super) fn problems(options: &Options, settings: &Settings) -> Vec<Problem> {
     check.order(options);
     check.channels(options);
     check.tokens(options);
+    check.broker(options);
     check.listeners(options);
     check.node(&options.node);
     check.problems
@@ -108,6 +110,21 @@ impl Check<'_> {
     fn tokens(&mut self, options: &Options) {
         for error in options.token_key.iter().filter_map(|key| key.read().err()) {
             self.unfit("token_key", error);
+        }
+    }
+
+    fn broker(&mut self, options: &Options) {
+        if let Err(error) = options.broker.read() {
+            self.unfit("broker", error);
+        }
+        let prefix = &options.broker_prefix;
+        if prefix.len() > BROKER_PREFIX_BYTES_MAX
+            || !prefix.bytes().all(|byte| byte.is_ascii_graphic() && !b"{}".contains(&byte))
+        {
+            let error = format!(
+                "is printable text without spaces and braces, of at most {BROKER_PREFIX_BYTES_MAX} bytes"
+            );
+            self.unfit("broker_prefix", error);
         }
     }
 

@@ -12,6 +12,7 @@ use clap::{ArgMatches, FromArgMatches};
 use toml::{Table, Value};
 
 mod address;
+mod broker;
 mod check;
 mod environment;
 mod error;
@@ -29,6 +30,7 @@ mod units;
 mod value;
 
 pub use address::{ApiAddr, ListenAddr};
+pub use broker::BrokerAddr;
 pub use error::{ConfigError, Problem, UnknownVariable};
 pub use key_set::KeySetAddr;
 pub use log::{LogFormat, LogLevel};
@@ -74,6 +76,10 @@ pub struct Config {
     pub token_issuers: Vec<String>,
     /// What the node is called in the `aud` of tokens.
     pub token_audiences: Vec<String>,
+    /// The broker that channels are shared through, if they are.
+    pub broker: Option<BrokerAddr>,
+    /// What its keys begin with.
+    pub broker_prefix: String,
     /// Time to complete the upgrade.
     pub handshake_timeout: Duration,
     /// Silence after which a client is pinged; shorter than [`Config::idle_timeout`].
@@ -157,6 +163,8 @@ impl Config {
             queue_total_bytes: bytes(options.queue_total),
             origins: options.origin.iter().map(ToString::to_string).collect(),
             // Those that cannot be read are a problem of their own (check.rs).
+            broker: options.broker.read().ok().flatten(),
+            broker_prefix: options.broker_prefix,
             token_keys: options.token_key.iter().flat_map(|key| key.read()).collect(),
             token_issuers: options.token_issuer,
             token_audiences: options.token_audience,

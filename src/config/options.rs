@@ -9,6 +9,7 @@ use clap::{Arg, Args, Command};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::address::{ApiAddr, ListenAddr};
+use super::broker::Broker;
 use super::log::{LogFormat, LogLevel};
 use super::policy::{Policy, PolicyRule};
 use super::site::Site;
@@ -121,6 +122,15 @@ pub struct Options {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub token_audience: Vec<String>,
 
+    /// Redis through which nodes share their channels, as redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]; without one this node has
+    /// its channels for itself. Other users of the host see flags: prefer the file or the environment for a password
+    #[arg(long, value_name = "URL")]
+    pub broker: Broker,
+
+    /// What the keys of this cluster begin with there, so that others may use the same Redis
+    #[arg(long, value_name = "TEXT")]
+    pub broker_prefix: String,
+
     /// Time in which a client must complete its request
     #[arg(long, value_name = "TIME")]
     pub handshake_timeout: Span,
@@ -226,6 +236,8 @@ impl Options {
             token_key: Vec::new(),
             token_issuer: Vec::new(),
             token_audience: Vec::new(),
+            broker: Broker::default(),
+            broker_prefix: "roost:".to_owned(),
             handshake_timeout: Span::from_millis(limits.handshake_timeout_ms),
             ping_interval: Span::from_millis(limits.ping_interval_ms),
             idle_timeout: Span::from_millis(limits.idle_timeout_ms),

@@ -41,7 +41,7 @@ impl Config {
         #[rustfmt::skip]
         let Self {
             listen, api, node, shards, max_connections, message_bytes_max, queue_soft_bytes, queue_soft_for,
-            queue_hard_bytes, queue_total_bytes, origins, token_keys, token_issuers, token_audiences,
+            queue_hard_bytes, queue_total_bytes, origins, broker, broker_prefix, token_keys, token_issuers, token_audiences,
             handshake_timeout, ping_interval, idle_timeout, max_age, history_bytes, drain_delay, drain_over,
             send_buffer_bytes, receive_buffer_bytes, notsent_lowat_bytes, user_timeout, demo, echo,
             log_level, log_format, policies,
@@ -58,7 +58,8 @@ impl Config {
             queue_total_bytes: "queue_total", handshake_timeout: "handshake_timeout",
             ping_interval: "ping_interval", idle_timeout: "idle_timeout", history_bytes: "history_bytes",
             send_buffer_bytes: "send_buffer", receive_buffer_bytes: "receive_buffer",
-            notsent_lowat_bytes: "notsent_lowat", user_timeout: "user_timeout", log_format: "log_format",
+            notsent_lowat_bytes: "notsent_lowat", user_timeout: "user_timeout", broker: "broker",
+            broker_prefix: "broker_prefix", log_format: "log_format",
         }
         if config.policies.count_alike(&policies) {
             take! { policies: "channels" }

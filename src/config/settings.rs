@@ -5,6 +5,7 @@ use std::fmt;
 
 use toml::{Table, Value};
 
+use super::broker::Broker;
 use super::options::{Host, Options, flag, variable};
 use super::policy::{Policy, PolicyRule};
 use super::token_key::TokenKey;
@@ -68,13 +69,16 @@ impl Setting {
     }
 }
 
-/// A value as people may see it: of a key that tokens are signed with, no secret.
+/// A value as people may see it: of a key that tokens are signed with no secret, of a broker no password.
 pub(super) fn shown(key: &str, value: &Value) -> Value {
     let mask = |one: &Value| match one.as_str().map(str::parse::<TokenKey>) {
         Some(Ok(token_key)) => Value::from(token_key.shown()),
         Some(Err(_)) | None => one.clone(),
     };
     match (key, value) {
+        (BROKER, Value::String(url)) => match url.parse::<Broker>() {
+            Ok(broker) => Value::from(broker.shown()),
+        },
         (TOKEN_KEY, Value::Array(keys)) => Value::Array(keys.iter().map(mask).collect()),
         (TOKEN_KEY, one) => mask(one),
         (_, value) => value.clone(),
@@ -156,7 +160,8 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// The key whose values hold secrets.
+/// The keys whose values hold secrets.
+const BROKER: &str = "broker";
 const TOKEN_KEY: &str = "token_key";
 /// The key under which `roost.toml` holds the policies.
 pub(super) const CHANNELS: &str = "channels";

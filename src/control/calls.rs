@@ -296,7 +296,9 @@ pub(super) fn overloaded() -> Refusal {
     Refusal::new(503, "overloaded", "nobody got it, try again later").with_header("Retry-After", "1")
 }
 
-fn away() -> Refusal {
+/// Nobody got it, and nobody would: there is no broker.
+#[must_use]
+pub(super) fn away() -> Refusal {
     Refusal::new(503, "unavailable", "the broker is away: nobody got it, try again later")
         .with_header("Retry-After", "1")
 }

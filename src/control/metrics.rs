@@ -3,6 +3,7 @@
 use super::Control;
 use super::calls::Counted;
 use crate::api::Reply;
+use crate::cluster::Health;
 use crate::metrics::host::Process;
 use crate::metrics::text::{Format, Snapshot, render};
 use crate::sys::observe;
@@ -25,7 +26,8 @@ impl Control {
             api_requests: self.requests,
             status_watchers,
             status_looks,
-            ready: self.drain.is_ready(),
+            ready: self.is_ready(),
+            broker: self.settings.broker.as_ref().map(Health::look),
         };
         let body = render(snapshot, format).into_bytes();
         Reply { status: 200, content_type: format.content_type(), body, headers: Vec::new() }

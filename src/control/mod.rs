@@ -19,6 +19,7 @@ use crate::api::Reply;
 use crate::api::density::{Density, Measured};
 use crate::api::status::Survey;
 use crate::clock::Now;
+use crate::cluster::Health;
 use crate::config::policy::Policies;
 use crate::hub::names::Names;
 use crate::limits::{ACCEPT_BUDGET, API_BUDGET_REQUESTS, API_CONNS_MAX};
@@ -73,6 +74,8 @@ pub struct Settings {
     pub ipv6: bool,
     /// Whether each shard has a descriptor table of its own.
     pub own_tables: bool,
+    /// How the broker of several nodes is, where there is one.
+    pub broker: Option<Health>,
 }
 
 /// What asks the process for something.
@@ -114,6 +117,11 @@ pub struct Control {
 }
 
 impl Control {
+    /// Whether the node takes connections, and what is published gets to everyone.
+    fn is_ready(&self) -> bool {
+        self.drain.is_ready() && self.settings.broker.as_ref().is_none_or(Health::is_up)
+    }
+
     /// Puts the API and the signals on the control thread's poll.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What each call of the API sets going: an answer at once, or questions to the shards. Must never wait for an answer.
 
 use super::Control;
-use super::calls::{Call, Caller, Of, Purpose, overloaded};
+use super::calls::{Call, Caller, Of, Purpose, away, overloaded};
 use super::conn::Request;
 use crate::api::connections::nobody;
 use crate::api::disconnect::{Kick, Who};
@@ -75,6 +75,7 @@ impl Control {
             Route::DrainProgress => self.ask_for_drain(now, caller),
             Route::Resume => self.resume(now, caller),
             Route::Ready if !self.drain.is_ready() => self.reply(now, caller, &Reply::refusal(&draining())),
+            Route::Ready if !self.is_ready() => self.reply(now, caller, &Reply::refusal(&away())),
             Route::Ready => self.reply(now, caller, &Reply::text(200, "ready")),
         }
     }

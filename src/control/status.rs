@@ -157,11 +157,12 @@ impl Control {
     }
 
     fn about(&mut self, now: Now) -> Node {
+        let ready = self.is_ready();
         let settings = &self.settings;
         let watch = &mut self.watch;
         Node {
             name: settings.node.clone(),
-            ready: self.drain.is_ready(),
+            ready,
             uptime_ms: now.mono_ms - watch.began_ms,
             time_ms: now.wall_ms,
             connections_max: settings.connections_max as u64,

@@ -25,6 +25,18 @@ pub enum Ask {
     Publish(Box<Draft>),
 }
 
+impl Ask {
+    /// Bytes that it weighs while it waits.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let large = match self {
+            Self::Publish(draft) => size_of::<Draft>() + draft.data.len() + draft.publisher.bytes(),
+            Self::Follow(_) | Self::Unfollow(_) | Self::Fetch { .. } => 0,
+        };
+        size_of::<Self>() + large
+    }
+}
+
 /// A publication without a number.
 #[derive(Debug)]
 pub struct Draft {
@@ -120,6 +132,19 @@ pub enum Refusal {
 }
 
 impl Told {
+    /// The channel that it is about; None where it is for all owners.
+    #[must_use]
+    pub fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Stands { name, .. }
+            | Self::Kept { name, .. }
+            | Self::Incoming { name, .. }
+            | Self::Published { name, .. }
+            | Self::Failed(name) => Some(name),
+            Self::Away | Self::Back => None,
+        }
+    }
+
     /// Bytes that it weighs in a mailbox.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -463,7 +463,7 @@ impl Owned {
 }
 
 /// Epochs stay below this, so that they are at most eight characters.
-const EPOCH_LIMIT: u64 = 62u64.pow(8);
+pub const EPOCH_LIMIT: u64 = 62u64.pow(8);
 
 #[cfg(test)]
 mod tests {

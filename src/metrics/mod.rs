@@ -1,5 +1,6 @@
 //! Leaf: what the node counts. Plain numbers of one shard, copied out on request; nothing here is shared or locked.
 
+pub mod broker;
 pub mod cause;
 pub mod ends;
 pub mod heap;

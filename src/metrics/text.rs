@@ -1,6 +1,7 @@
 //! The counters as text, which Prometheus scrapes: OpenMetrics for who asks for it, else the format that is older and read by
 //! everything. Must never know how they were gathered.
 
+use super::broker::Broker;
 use super::cause::{Cause, TOKEN_CAUSES};
 use super::ends::{Ends, transport_label};
 use super::histogram::Histogram;
@@ -59,6 +60,8 @@ pub struct Snapshot {
     pub status_looks: u64,
     /// Whether the node takes connections.
     pub ready: bool,
+    /// The broker, where there is one.
+    pub broker: Option<Broker>,
 }
 
 /// One family: name, help, and how to read it.
@@ -204,6 +207,7 @@ impl Collector for Snapshot {
         self.encode_slow_consumers(&mut encoder)?;
         self.encode_disconnects(&mut encoder)?;
         self.encode_failures(&mut encoder)?;
+        self.broker.iter().try_for_each(|broker| broker.encode(&mut encoder))?;
         self.process.encode(&mut encoder)?;
         self.kernel.encode(&mut encoder)
     }
@@ -371,7 +375,7 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u
     family.encode_counter::<NoLabelSet, _, u64>(&value, None)
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+pub(super) fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
 }
 
@@ -400,6 +404,7 @@ mod tests {
             status_watchers: 2,
             status_looks: 5,
             ready: true,
+            broker: None,
         }
     }
 

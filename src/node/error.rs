@@ -20,6 +20,8 @@ pub enum NodeError {
     Origins(String),
     /// A `--token-key`.
     TokenKey(String),
+    /// The `--broker`.
+    Broker(String),
     /// The kernel refused something that every process may do: what, and why.
     System(&'static str, io::Error),
 }
@@ -37,6 +39,7 @@ impl fmt::Display for NodeError {
             }
             Self::Room(wanted, shortage) => write!(f, "--max-connections {wanted}: {shortage}"),
             Self::Origins(message) => write!(f, "--origin: {message}"),
+            Self::Broker(message) => write!(f, "--broker: {message}"),
             Self::TokenKey(message) => write!(f, "--token-key {message}"),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }

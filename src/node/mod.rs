@@ -1,5 +1,6 @@
 //! Wires a node: descriptors, listeners, mailboxes, shards, the control thread. Must never serve anything itself.
 
+mod broker;
 mod error;
 mod limits;
 mod listeners;
@@ -8,6 +9,7 @@ mod passed;
 pub use error::NodeError;
 
 use crate::capacity::{self, Host, Plan};
+use crate::cluster::Cluster;
 use crate::config::{Config, Reloaded};
 use crate::control::{self, AllSignals, Control, Reload, Reloader, token_keys};
 use crate::hub::ShardId;
@@ -17,7 +19,7 @@ use crate::reactor::acceptor::Acceptor;
 use crate::reactor::clock::Clock;
 use crate::reactor::gate::Gate;
 use crate::reactor::mailbox::Mailbox;
-use crate::reactor::post_office::PostOffice;
+use crate::reactor::post_office::{Broker, PostOffice};
 use crate::reactor::queued::Queued;
 use crate::reactor::reserve::Reserve;
 use crate::reactor::steering::Steering;
@@ -65,7 +67,8 @@ pub fn run(
     let (api, api_address) = listen_api(&config, sockets.api)?;
     let clock = Clock::start();
     let names = Names::new(random());
-    let (office, control_poll, polls) = open_office(plan, config.queue_total_bytes)?;
+    let cluster = broker::prepare(&config)?;
+    let (office, control_poll, polls) = open_office(plan, config.queue_total_bytes, cluster.as_ref())?;
     let template = template(&config, plan, origins, names, keys);
     let mut reactors = Vec::with_capacity(plan.shards);
     // One for each descriptor table. The control thread's is that of all where no shard has its own.
@@ -88,12 +91,14 @@ pub fn run(
         policies: config.policies.clone(),
         ipv6: addresses.iter().any(SocketAddr::is_ipv6),
         own_tables: plan.own_tables,
+        broker: cluster.as_ref().map(Cluster::health),
     };
     let api = Acceptor::new(api, reserve, office.complaint.clone());
     let reload = reloader(config.clone(), read_anew, taken_over);
-    let control = Control::new(settings, reload, control_poll, api, signals, office, clock)
+    let control = Control::new(settings, reload, control_poll, api, signals, office.clone(), clock)
         .map_err(|error| NodeError::System("the control thread's poll", error))?;
     start(reactors, plan)?;
+    broker::start(cluster, office, names)?;
     limits::warn(&config, raised, plan);
     tell_room(raised, plan);
     announce(&config.node, from_systemd, &addresses, &api_address);
@@ -185,6 +190,7 @@ fn plan(config: &Config, raised: Raised) -> Result<Plan, NodeError> {
 fn open_office(
     plan: Plan,
     queue_total_bytes: usize,
+    cluster: Option<&Cluster>,
 ) -> Result<(Arc<PostOffice>, Poll, Vec<Poll>), NodeError> {
     let shards = plan.shards;
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -198,7 +204,7 @@ fn open_office(
             gate: Gate::new(shards, cores),
             steering: Steering::new(shards as u16, plan.conns_max),
             complaint: Arc::default(),
-            broker: None,
+            broker: cluster.map(|cluster| Box::new(cluster.line()) as Box<dyn Broker>),
         };
         let mut polls = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -224,7 +230,7 @@ fn template(config: &Config, plan: Plan, origins: OriginPolicy, names: Names, ke
         demo: config.demo,
         node: config.node.as_str().into(),
         names,
-        brokered: false,
+        brokered: config.broker.is_some(),
         own_seed: 0,
     }
 }

@@ -1,0 +1,42 @@
+//! What a channel's keys are called in Redis. Must never let two channels share one, nor a channel's keys two slots.
+
+/// The names, behind a prefix that sets this cluster apart from whatever else is in the same Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// What is published to; the braces have Redis Cluster choose the slot by the channel alone, and no channel's name has any.
+    pub(super) fn channel(&self, name: &str) -> String {
+        format!("{}{{{name}}}", self.prefix)
+    }
+
+    /// The channel that is published to there.
+    pub(super) fn name_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        channel.strip_prefix(&self.prefix)?.strip_prefix('{')?.strip_suffix('}')
+    }
+
+    /// A hash: `epoch`, `offset`, and `run`, the server that numbered last.
+    pub(super) fn numbering(&self, name: &str) -> String {
+        self.of(name, "n")
+    }
+
+    /// A stream: what is kept, by offset.
+    pub(super) fn stream(&self, name: &str) -> String {
+        self.of(name, "s")
+    }
+
+    /// Where a publication stands that came with an id.
+    pub(super) fn id(&self, name: &str, id: &str) -> String {
+        format!("{}:{id}", self.of(name, "i"))
+    }
+
+    fn of(&self, name: &str, kind: &str) -> String {
+        format!("{}{{{name}}}:{kind}", self.prefix)
+    }
+}
