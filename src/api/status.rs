@@ -21,6 +21,8 @@ pub struct Node {
     pub name: Box<str>,
     /// Whether it takes connections.
     pub ready: bool,
+    /// The drain, if there is one: over how many milliseconds the goodbyes are spread, and in how many from now the last one is said.
+    pub drain: Option<(u64, u64)>,
     /// Time since it began to serve, in milliseconds.
     pub uptime_ms: u64,
     /// The moment of the look, in milliseconds since the Unix epoch.
@@ -68,6 +70,8 @@ pub struct Survey {
 #[allow(missing_docs, reason = "each is described where its type is")]
 pub struct Status {
     pub node: About,
+    /// Where there is a drain.
+    pub drain: Option<Drain>,
     /// Rates are means over so many milliseconds before the look.
     pub over_ms: u64,
     pub connections: Connections,
@@ -90,6 +94,17 @@ pub struct About {
     pub uptime_ms: u64,
     pub time_ms: u64,
     pub watchers: usize,
+}
+
+/// Clients are being sent away.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Drain {
+    /// The goodbyes are spread over so many milliseconds.
+    pub over_ms: u64,
+    /// So many milliseconds from now the last one is said.
+    pub ends_in_ms: u64,
+    /// Clients that are still to be told.
+    pub left: u64,
 }
 
 /// How many are connected.
@@ -268,6 +283,11 @@ impl Status {
                 time_ms: node.time_ms,
                 watchers: node.watchers,
             },
+            drain: node.drain.map(|(over_ms, ends_in_ms)| Drain {
+                over_ms,
+                ends_in_ms,
+                left: sum(|c| c.drain_left),
+            }),
             over_ms: growth.over_ms,
             connections: Connections {
                 count: connections,
@@ -437,6 +457,7 @@ mod tests {
         Node {
             name: "edge".into(),
             ready: true,
+            drain: None,
             uptime_ms: 5_000,
             time_ms: 0,
             connections_max: 9,

@@ -32,7 +32,7 @@ pub(super) enum Drain {
 }
 
 impl Drain {
-    fn order(self) -> Option<DrainOrder> {
+    pub(super) fn order(self) -> Option<DrainOrder> {
         match self {
             Self::Serving => None,
             Self::Announced(order, _) | Self::UnderWay(order, _) => Some(order),
@@ -50,7 +50,7 @@ impl Drain {
     }
 
     /// When the last goodbye is said, in milliseconds since the node started.
-    fn ends_ms(self) -> Option<u64> {
+    pub(super) fn ends_ms(self) -> Option<u64> {
         match self {
             Self::Serving => None,
             Self::Announced(order, at_ms) => Some(at_ms + order.over_ms),

@@ -158,11 +158,14 @@ impl Control {
 
     fn about(&mut self, now: Now) -> Node {
         let ready = self.is_ready();
+        let ends_in_ms = self.drain.ends_ms().map(|ends_ms| ends_ms.saturating_sub(now.mono_ms));
+        let drain = self.drain.order().map(|order| order.over_ms).zip(ends_in_ms);
         let settings = &self.settings;
         let watch = &mut self.watch;
         Node {
             name: settings.node.clone(),
             ready,
+            drain,
             uptime_ms: now.mono_ms - watch.began_ms,
             time_ms: now.wall_ms,
             connections_max: settings.connections_max as u64,

@@ -53,7 +53,11 @@ fn a_drain_that_is_stopped_leaves_those_alone_who_are_still_there() {
     let clients: Vec<_> = (0..20).map(|_| node.subscriber(&["a"])).collect();
     let begun = node.ask("POST", "/drain", r#"{"over_ms":3600000}"#).json();
     assert!(begun["left"].as_u64().unwrap() >= 18, "{begun}");
+    let seen = node.get("/status").json()["drain"].clone();
+    assert_eq!((&seen["over_ms"], &seen["left"]), (&json!(3_600_000), &begun["left"]));
+    assert!(seen["ends_in_ms"].as_u64().is_some_and(|ends_in_ms| ends_in_ms <= 3_600_000), "{seen}");
     assert_eq!(node.ask("DELETE", "/drain", "").json()["left"], 0);
+    assert_eq!(node.get("/status").json()["drain"], json!(null));
     node.publish("a", &1.into());
     // In an hour's first moments a shard owes no more than the goodbye that it begins with.
     assert!(node.metric("roost_connections") >= 18);
