@@ -7,7 +7,7 @@ const PAGE: &str = include_str!("../assets/status.html");
 /// What it may do (Content Security Policy Level 3): run its own script and style, which are named by their hashes, show its own
 /// picture, and speak to the node that it came from. After a change of the page, `tests/protocol/status.rs` says the hashes.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-sNWUUG+MrQWPy5Yo5K1YWw2lcMWrZZ+/kdZYPi83DZc='; \
+    script-src 'sha256-PTO4k6DzdU07lhRczvYLuuDPjF0xtuHotrVAbeugqaw='; \
     style-src 'sha256-3wrxgq2cQ0lhFS5G4rqkC85V4GCrwlROJIwke14d4Ro='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
