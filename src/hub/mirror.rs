@@ -252,10 +252,14 @@ impl<W> Mirror<W> {
         self.settle(ground, name, None);
         self.away = away;
         let Some(channel) = self.channels.get_mut(name) else { return };
-        let (patient, others) = channel.waiting.drain(..).partition(Waiting::is_patient);
-        channel.waiting = patient;
-        let others: VecDeque<_> = others;
-        self.effects.extend(others.into_iter().map(Waiting::refuse));
+        for one in std::mem::take(&mut channel.waiting) {
+            if one.is_patient() {
+                // The question that it waited for has no answer: it is asked again when the broker is back.
+                channel.waiting.push_back(Waiting { asked: false, ..one });
+            } else {
+                self.effects.push(one.refuse());
+            }
+        }
     }
 
     /// Does all that is possible now, and asks the broker for what is not.
@@ -656,7 +660,9 @@ mod tests {
 
         fn ask_for(&mut self, client: usize, since: Option<Cursor>) {
             self.clients[client] = Client::Waiting(since);
-            self.with(|mirror, ground, name| mirror.join(ground, name, SHARD, since, false, client));
+            // Whoever is in the middle of its past is, and half of the others are taken to be.
+            let patient = client % 2 == 1;
+            self.with(|mirror, ground, name| mirror.join(ground, name, SHARD, since, patient, client));
         }
 
         /// Does what the mirror wants done, and holds everyone's place against it.
@@ -777,6 +783,14 @@ mod tests {
             world.step(&Step::Publish);
             world.quiet();
         }
+    }
+
+    #[test]
+    fn who_is_in_the_middle_of_its_past_gets_the_rest_when_a_broker_that_failed_is_back() {
+        use Step::{Age, Answer, ComeBack, Cut, Execute, Incoming, Join, Publish};
+        // What this node kept is too old by then, so the second client needs the broker, which is cut off with its question.
+        let steps = [Join, Execute, Answer, Publish, Incoming, Age, Age, Age, ComeBack(1), Cut];
+        run(true, &steps);
     }
 
     proptest! {
