@@ -82,6 +82,10 @@ pub const MAILBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Time that a published channel without subscribers keeps its numbering, in milliseconds.
 pub const CHANNEL_KEEP_MS: u64 = 120_000;
+/// Time after which a node that is not heard of counts as dead for the others, in milliseconds; several of its beats.
+pub const BROKER_NODE_MS: u64 = 3_500;
+/// Time that other nodes have to answer a call, in milliseconds. What they do not say by then is left out.
+pub const DISTANT_TIMEOUT_MS: u64 = 1_000;
 /// Bytes of what a broker's keys begin with.
 pub const BROKER_PREFIX_BYTES_MAX: usize = 64;
 /// Bytes that may wait for a broker: publications beyond are refused.

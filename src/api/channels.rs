@@ -3,10 +3,10 @@
 use super::answers::Reply;
 use crate::dialect::cursor::Cursor;
 use crate::hub::channels::ChannelPart;
-use crate::limits::CHANNELS_LISTED_MAX;
+use crate::limits::{CHANNELS_LISTED_MAX, PRESENCE_USERS_MAX};
 use crate::proto::http::Refusal;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What all shards together know of the channels asked for.
@@ -58,10 +58,22 @@ impl Gathered {
         for part in parts {
             let known = self.channels.entry(part.name).or_default();
             known.subscribers += part.subscribers;
-            known.cursor = known.cursor.or(part.cursor);
-            known.history += part.history;
-            known.users = known.users.take().or(part.users);
+            known.cursor = later(known.cursor, part.cursor);
+            // One owner of each node knows it: that of the largest has all that there is.
+            known.history = known.history.max(part.history);
+            known.users = together(known.users.take(), part.users);
         }
+    }
+
+    /// What another node is told, the first [`CHANNELS_LISTED_MAX`] by name.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<ChannelPart>, bool) {
+        let truncated = self.truncated || self.channels.len() > CHANNELS_LISTED_MAX;
+        let part = |(name, known): (Arc<str>, Known)| {
+            let Known { subscribers, cursor, history, users } = known;
+            ChannelPart { name, subscribers, cursor, history, users }
+        };
+        (self.channels.into_iter().take(CHANNELS_LISTED_MAX).map(part).collect(), truncated)
     }
 
     /// The answer to `GET /channels`, by name; `truncated` when there are more than [`CHANNELS_LISTED_MAX`].
@@ -95,6 +107,21 @@ impl Gathered {
     }
 }
 
+/// The one that is further on; of two numberings the first one told of.
+fn later(one: Option<Cursor>, other: Option<Cursor>) -> Option<Cursor> {
+    match (one, other) {
+        (Some(one), Some(other)) if one.epoch == other.epoch && other.offset > one.offset => Some(other),
+        (one, other) => one.or(other),
+    }
+}
+
+/// The users that two nodes know of, the first [`PRESENCE_USERS_MAX`] by name.
+fn together(one: Option<Vec<Arc<str>>>, other: Option<Vec<Arc<str>>>) -> Option<Vec<Arc<str>>> {
+    let (Some(one), Some(other)) = (&one, &other) else { return one.or(other) };
+    let users: BTreeSet<_> = one.iter().chain(other).cloned().collect();
+    Some(users.into_iter().take(PRESENCE_USERS_MAX).collect())
+}
+
 fn channel<'a>(name: &'a str, known: &Known) -> Channel<'a> {
     let &Known { subscribers, cursor, history, .. } = known;
     Channel { channel: name, subscribers, cursor, history }
@@ -123,8 +150,15 @@ mod tests {
         assert_eq!(gathered.single("b").status, 404);
         assert_eq!(gathered.presence("a").body, b"{\"channel\":\"a\",\"count\":3,\"users\":[\"ann\"]}\n");
         assert_eq!(gathered.presence("b").body, b"{\"channel\":\"b\",\"count\":0}\n");
+        let elsewhere =
+            part(4, Some(Cursor { epoch: Epoch(1), offset: 3 }), 6, Some(vec!["bob".into(), "ann".into()]));
+        gathered.add(vec![elsewhere], false);
+        assert_eq!(
+            gathered.presence("a").body,
+            b"{\"channel\":\"a\",\"count\":7,\"users\":[\"ann\",\"bob\"]}\n"
+        );
         let expected =
-            "{\"channels\":[{\"channel\":\"a\",\"subscribers\":3,\"cursor\":\"1-2\",\"history\":7}]}\n";
+            "{\"channels\":[{\"channel\":\"a\",\"subscribers\":7,\"cursor\":\"1-3\",\"history\":7}]}\n";
         assert_eq!(gathered.list().body, expected.as_bytes());
     }
 }

@@ -21,6 +21,7 @@ struct Counts {
     refused: AtomicU64,
     unknown: AtomicU64,
     followed: AtomicU64,
+    nodes: AtomicU64,
 }
 
 impl Health {
@@ -40,6 +41,7 @@ impl Health {
             refused: count(&self.counts.refused),
             unknown: count(&self.counts.unknown),
             followed: count(&self.counts.followed),
+            nodes: count(&self.counts.nodes),
             waiting_bytes: self.line.bytes() as u64,
         }
     }
@@ -71,6 +73,16 @@ impl Health {
 
     pub(super) fn count_unknown(&self) {
         self.counts.unknown.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many other nodes live, as far as is known: none while the broker is away.
+    #[must_use]
+    pub fn others(&self) -> usize {
+        if self.is_up() { self.counts.nodes.load(Ordering::Relaxed).saturating_sub(1) as usize } else { 0 }
+    }
+
+    pub(super) fn set_nodes(&self, nodes: usize) {
+        self.counts.nodes.store(nodes as u64, Ordering::Relaxed);
     }
 
     pub(super) fn set_followed(&self, followed: usize) {

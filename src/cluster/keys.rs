@@ -36,6 +36,21 @@ impl Keys {
         format!("{}:{id}", self.of(name, "i"))
     }
 
+    /// A sorted set: which nodes live.
+    pub(super) fn nodes(&self) -> String {
+        format!("{}@nodes", self.prefix)
+    }
+
+    /// What all nodes hear.
+    pub(super) fn all(&self) -> String {
+        format!("{}@all", self.prefix)
+    }
+
+    /// What one node hears.
+    pub(super) fn node(&self, id: &str) -> String {
+        format!("{}@node:{id}", self.prefix)
+    }
+
     fn of(&self, name: &str, kind: &str) -> String {
         format!("{}{{{name}}}:{kind}", self.prefix)
     }

@@ -5,6 +5,7 @@ mod followed;
 mod health;
 mod keys;
 mod line;
+mod others;
 mod question;
 mod session;
 
@@ -49,6 +50,8 @@ struct Shared {
     line: Line,
     health: Health,
     keys: Keys,
+    /// What this process is called among the nodes: another name each time that it is started.
+    id: String,
     rng: RefCell<fastrand::Rng>,
 }
 
@@ -72,11 +75,13 @@ impl Cluster {
     pub fn new(addr: &BrokerAddr, prefix: &str, seed: u64) -> Result<Self, String> {
         let client = Client::open(addr.url()).map_err(|error| error.to_string())?;
         let line = Line::default();
+        let mut rng = fastrand::Rng::with_seed(seed);
         let shared = Shared {
             health: Health::new(line.clone()),
             line,
             keys: Keys::new(prefix),
-            rng: RefCell::new(fastrand::Rng::with_seed(seed)),
+            id: format!("{:016x}", rng.u64(..)),
+            rng: RefCell::new(rng),
         };
         Ok(Self { client, shown: addr.to_string(), shared })
     }
@@ -186,6 +191,8 @@ impl Cluster {
                 followed.unfollow(&name);
                 None
             }
+            // Nobody hears it, and nobody waits for long.
+            Ask::Others { .. } | Ask::Answer { .. } => None,
         }
     }
 }

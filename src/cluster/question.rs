@@ -1,9 +1,10 @@
 //! What is asked of Redis in words of its own, and what its answers mean. Must never send or wait.
 
+use super::Shared;
 use super::keys::Keys;
 use crate::dialect::cursor::{Cursor, Epoch};
 use crate::hub::broker::{Draft, Entry, Refusal, Told};
-use crate::limits::{BROKER_NUMBERING_MS, BROKER_PAGE, PUBLISH_ID_KEEP_MS};
+use crate::limits::{BROKER_NODE_MS, BROKER_NUMBERING_MS, BROKER_PAGE, PUBLISH_ID_KEEP_MS};
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use std::sync::Arc;
 
@@ -16,8 +17,10 @@ pub(super) enum Question {
     Look(Arc<str>),
     /// What is kept of it behind an offset.
     Fetch(Arc<str>, u64),
-    /// Whether anybody is there.
-    Ping,
+    /// This node lives; which others do.
+    Beat,
+    /// A word to other nodes: where, and what.
+    Say(String, String),
 }
 
 /// Which server it is, and by what names it knows the scripts.
@@ -31,6 +34,8 @@ pub(super) struct Server {
     pub(super) publish: String,
     /// The hash of `kept.lua`.
     pub(super) kept: String,
+    /// The hash of `beat.lua`.
+    pub(super) beat: String,
 }
 
 /// What became of a question.
@@ -40,6 +45,8 @@ pub(super) enum Outcome {
     Told(Told),
     /// There was nothing to say.
     Nothing,
+    /// So many nodes live.
+    Nodes(usize),
     /// The server has forgotten the scripts: nothing was done.
     Forgotten(Question),
     /// The server cannot do it, and nothing was done. `gone` says that another one has to be looked for.
@@ -48,12 +55,17 @@ pub(super) enum Outcome {
 
 impl Question {
     /// Adds it to what is sent.
-    pub(super) fn put(&self, pipeline: &mut redis::Pipeline, keys: &Keys, server: &Server, fresh: u64) {
+    pub(super) fn put(&self, pipeline: &mut redis::Pipeline, shared: &Shared, server: &Server) {
+        let (keys, fresh) = (&shared.keys, shared.fresh_epoch());
         match self {
             Self::Publish(draft) => put_publish(draft, pipeline, keys, server, fresh),
             Self::Look(name) => put_kept(name, 0, 0, pipeline, keys, server, fresh),
             Self::Fetch(name, after) => put_kept(name, *after, BROKER_PAGE, pipeline, keys, server, fresh),
-            Self::Ping => _ = pipeline.cmd("PING"),
+            Self::Beat => {
+                let command = pipeline.cmd("EVALSHA").arg(&server.beat).arg(1).arg(keys.nodes());
+                command.arg(&shared.id).arg(BROKER_NODE_MS);
+            }
+            Self::Say(channel, text) => _ = pipeline.cmd("PUBLISH").arg(channel).arg(text),
         }
     }
 
@@ -81,7 +93,11 @@ impl Question {
                 }
                 _ => Self::Fetch(name, after).refused(senseless()),
             },
-            Self::Ping => Outcome::Nothing,
+            Self::Beat => match answer {
+                Value::Array(nodes) => Outcome::Nodes(nodes.len()),
+                _ => self.refused(senseless()),
+            },
+            Self::Say(..) => Outcome::Nothing,
         }
     }
 
@@ -94,7 +110,7 @@ impl Question {
                 Some(Told::Published { name, publisher, outcome: Err(why), repeated: false })
             }
             Self::Look(name) | Self::Fetch(name, _) => Some(Told::Failed(name)),
-            Self::Ping => None,
+            Self::Beat | Self::Say(..) => None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! never let an order be lost: questions go out as they came, and a channel is looked at only once it is heard of.
 
 use super::followed::{Change, Followed};
+use super::others;
 use super::question::{Outcome, Question, Server, incoming};
 use super::{Receiver, Shared};
 use crate::hub::broker::{Ask, Refusal, Told};
@@ -20,6 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 const TIMEOUT: Duration = Duration::from_millis(BROKER_TIMEOUT_MS);
 const PUBLISH: &str = include_str!("publish.lua");
 const KEPT: &str = include_str!("kept.lua");
+const BEAT: &str = include_str!("beat.lua");
 
 type Answered = (u64, RedisResult<Vec<Value>>);
 
@@ -96,6 +98,12 @@ impl<'a> Session<'a> {
 
     /// Serves until the broker is lost, and says why it was.
     pub(super) async fn run(&mut self, receiver: &mut dyn Receiver) -> RedisError {
+        let own = [self.shared.keys.all(), self.shared.keys.node(&self.shared.id)];
+        if let Err(error) =
+            timeout(TIMEOUT, self.sink.subscribe(&own)).await.unwrap_or_else(|_| Err(silent()))
+        {
+            return error;
+        }
         let mut tick = interval(Duration::from_millis(BROKER_TICK_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -133,6 +141,12 @@ impl<'a> Session<'a> {
                 Ask::Fetch { name, after } => self.waiting.push_back(Question::Fetch(name, after)),
                 Ask::Follow(name) => self.followed.follow(name),
                 Ask::Unfollow(name) => self.followed.unfollow(&name),
+                Ask::Others { ticket, question } => {
+                    self.waiting.extend(others::ask(self.shared, ticket, question));
+                }
+                Ask::Answer { node, ticket, part } => {
+                    self.waiting.extend(others::answer(self.shared, &node, ticket, part));
+                }
             }
         }
     }
@@ -145,7 +159,7 @@ impl<'a> Session<'a> {
             let mut pipeline = redis::Pipeline::with_capacity(count);
             pipeline.ignore_errors();
             for question in &questions {
-                question.put(&mut pipeline, &self.shared.keys, &self.server, self.shared.fresh_epoch());
+                question.put(&mut pipeline, self.shared, &self.server);
             }
             let (mut connection, serial) = (self.questioned.clone(), self.serial);
             self.serial += 1;
@@ -172,6 +186,7 @@ impl<'a> Session<'a> {
             match question.outcome(answer) {
                 Outcome::Told(one) => told.push(one),
                 Outcome::Nothing => {}
+                Outcome::Nodes(nodes) => self.shared.health.set_nodes(nodes),
                 Outcome::Forgotten(question) => forgotten.push(question),
                 Outcome::Refused { told: one, error, gone: lost } => {
                     told.extend(one);
@@ -243,7 +258,10 @@ impl<'a> Session<'a> {
     }
 
     fn heard_of(&mut self, message: &Msg, receiver: &dyn Receiver) -> Option<Told> {
-        let name = self.followed.name_of(self.shared.keys.name_of(message.get_channel_name())?)?;
+        let Some(name) = self.shared.keys.name_of(message.get_channel_name()) else {
+            return others::heard(self.shared, message.get_payload_bytes());
+        };
+        let name = self.followed.name_of(name)?;
         let Some((epoch, entry)) = incoming(message.get_payload_bytes()) else {
             self.shared.complain(
                 &(ErrorKind::Parse, "somebody else publishes to the channels of this prefix").into(),
@@ -260,7 +278,7 @@ impl<'a> Session<'a> {
 
     /// Asks whether both connections live, and looks at those channels whose turn it is.
     fn tick(&mut self, receiver: &dyn Receiver) -> RedisResult<()> {
-        self.waiting.push_back(Question::Ping);
+        self.waiting.push_back(Question::Beat);
         if self.changing.is_none() {
             let mut sink = self.sink.clone();
             self.changing = Some(Box::pin(async move {
@@ -300,7 +318,8 @@ async fn learn(connection: &mut MultiplexedConnection) -> RedisResult<Server> {
         cmd("SCRIPT").arg("LOAD").arg(script).query_async(connection).await
     };
     let (publish, kept) = (load(connection, PUBLISH).await?, load(connection, KEPT).await?);
-    Ok(Server { run_id, durable, publish, kept })
+    let beat = load(connection, BEAT).await?;
+    Ok(Server { run_id, durable, publish, kept, beat })
 }
 
 fn silent() -> RedisError {

@@ -9,7 +9,8 @@ use crate::api::status::{Seen, Survey};
 use crate::clock::Now;
 use crate::dialect::cursor::Cursor;
 use crate::hub::broker::Refusal as Unnumbered;
-use crate::limits::CALL_TIMEOUT_MS;
+use crate::hub::distant::Part;
+use crate::limits::{CALL_TIMEOUT_MS, DISTANT_TIMEOUT_MS};
 use crate::metrics::Counters;
 use crate::metrics::heap::Heap;
 use crate::metrics::text::Format;
@@ -25,9 +26,13 @@ pub(super) type Caller = Option<(usize, u64)>;
 pub(super) struct Call {
     /// Whom to answer.
     pub(super) caller: Caller,
+    /// The other node that asked, if one did, and its ticket.
+    pub(super) distant: Option<(Box<str>, u64)>,
     /// When it is answered whatever is missing, in milliseconds since the node started.
     pub(super) due_ms: u64,
     missing: usize,
+    /// Other nodes that have not answered. What they would say is left out when the time is over.
+    others: usize,
     kind: Kind,
 }
 
@@ -121,12 +126,16 @@ pub(super) enum Finished {
 }
 
 impl Call {
+    fn new(caller: Caller, due_ms: u64, missing: usize, kind: Kind) -> Self {
+        Self { caller, distant: None, due_ms, missing, others: 0, kind }
+    }
+
     /// A publish call.
     #[must_use]
     pub(super) fn publish(caller: Caller, due_ms: u64, batch: Batch) -> Self {
         let missing = batch.publications.len();
         let outcomes = (0..missing).map(|_| None).collect();
-        Self { caller, due_ms, missing, kind: Kind::Publish { batch, outcomes } }
+        Self::new(caller, due_ms, missing, Kind::Publish { batch, outcomes })
     }
 
     /// A scrape, asked for at `asked_ms`.
@@ -143,7 +152,7 @@ impl Call {
 
     fn of_counters(caller: Caller, asked_ms: u64, shards: usize, of: About) -> Self {
         let kind = Kind::Counters { asked_ms, shards: (0..shards).map(|_| None).collect(), of };
-        Self { caller, due_ms: asked_ms + CALL_TIMEOUT_MS, missing: shards, kind }
+        Self::new(caller, asked_ms + CALL_TIMEOUT_MS, shards, kind)
     }
 
     /// How far a drain is, asked at `asked_ms`.
@@ -156,45 +165,88 @@ impl Call {
     #[must_use]
     pub(super) fn channels(caller: Caller, due_ms: u64, shards: usize, of: Of) -> Self {
         let kind = Kind::Channels { gathered: Gathered::default(), of };
-        Self { caller, due_ms, missing: shards, kind }
+        Self::new(caller, due_ms, shards, kind)
     }
 
     /// A look at what memory is spent on, by the shards and by the control thread itself.
     #[must_use]
     pub(super) fn survey(caller: Caller, due_ms: u64, shards: usize, own: Heap, purpose: Purpose) -> Self {
         let survey = Survey { heap: own, ..Survey::default() };
-        Self { caller, due_ms, missing: shards, kind: Kind::Survey { survey, purpose } }
+        Self::new(caller, due_ms, shards, Kind::Survey { survey, purpose })
     }
 
     /// A look at all shards, asked for at `asked_ms`.
     #[must_use]
     pub(super) fn look(caller: Caller, asked_ms: u64, shards: usize) -> Self {
         let kind = Kind::Look { asked_ms, shards: (0..shards).map(|_| None).collect() };
-        Self { caller, due_ms: asked_ms + CALL_TIMEOUT_MS, missing: shards, kind }
+        Self::new(caller, asked_ms + CALL_TIMEOUT_MS, shards, kind)
     }
 
     /// Who is at the top of all connections.
     #[must_use]
     pub(super) fn connections(caller: Caller, due_ms: u64, shards: usize, listing: Listing) -> Self {
-        Self { caller, due_ms, missing: shards, kind: Kind::Connections(Found::new(listing)) }
+        Self::new(caller, due_ms, shards, Kind::Connections(Found::new(listing)))
     }
 
     /// All about one connection, whose shard is asked alone.
     #[must_use]
     pub(super) fn connection(caller: Caller, due_ms: u64) -> Self {
-        Self { caller, due_ms, missing: 1, kind: Kind::Connection(None) }
+        Self::new(caller, due_ms, 1, Kind::Connection(None))
     }
 
     /// Connections that are to end.
     #[must_use]
     pub(super) fn disconnect(caller: Caller, due_ms: u64, shards: usize) -> Self {
-        Self { caller, due_ms, missing: shards, kind: Kind::Disconnect { count: 0, busy: false } }
+        Self::new(caller, due_ms, shards, Kind::Disconnect { count: 0, busy: false })
     }
 
     /// Whether everything is there.
     #[must_use]
     pub(super) fn is_complete(&self) -> bool {
-        self.missing == 0
+        self.missing == 0 && self.others == 0
+    }
+
+    /// Another node asks, by this ticket.
+    #[must_use]
+    pub(super) fn asked_by(self, node: Box<str>, ticket: u64) -> Self {
+        Self { distant: Some((node, ticket)), ..self }
+    }
+
+    /// Waits for so many other nodes as well, and not as long.
+    pub(super) fn expect_others(&mut self, now: Now, others: usize) {
+        if others > 0 {
+            self.others = others;
+            self.due_ms = self.due_ms.min(now.mono_ms + DISTANT_TIMEOUT_MS);
+        }
+    }
+
+    /// Another node has answered.
+    pub(super) fn heard(&mut self, part: Part) {
+        match (&mut self.kind, part) {
+            (Kind::Channels { gathered, .. }, Part::Channels { channels, truncated }) => {
+                gathered.add(channels, truncated);
+            }
+            (Kind::Disconnect { count, busy }, Part::Disconnected { count: more, busy: some }) => {
+                *count += more;
+                *busy |= some;
+            }
+            // A node of another version, or of another mind.
+            _ => return,
+        }
+        self.others = self.others.saturating_sub(1);
+    }
+
+    /// What the other node that asked is answered; None where a shard did not answer in time.
+    pub(super) fn part(self) -> Option<Part> {
+        match self.kind {
+            _ if self.missing > 0 => None,
+            Kind::Channels { gathered, .. } => {
+                let (channels, truncated) = gathered.into_parts();
+                Some(Part::Channels { channels, truncated })
+            }
+            Kind::Disconnect { count, busy } => Some(Part::Disconnected { count, busy }),
+            _ => None,
+        }
     }
 
     /// What became of one publication.
@@ -256,7 +308,7 @@ impl Call {
     /// The answer, with whatever is missing named.
     #[must_use]
     pub(super) fn finish(self) -> Finished {
-        let complete = self.is_complete();
+        let complete = self.missing == 0;
         match self.kind {
             Kind::Publish { batch, outcomes } => {
                 let outcomes: Vec<Outcome> =

@@ -3,6 +3,7 @@
 
 mod calls;
 mod conn;
+mod distant;
 mod drain;
 mod metrics;
 mod reload;
@@ -284,6 +285,14 @@ impl Control {
                     }
                     ticket
                 }
+                Report::Asked { node, ticket, question } => {
+                    self.asked(now, node, ticket, question);
+                    continue;
+                }
+                Report::Heard { ticket, part } => {
+                    self.heard(ticket, part);
+                    ticket
+                }
                 Report::Stopped { shard } => {
                     tracing::debug!(shard = shard.0, "shard drained");
                     self.running -= 1;
@@ -299,7 +308,10 @@ impl Control {
         self.inbox = inbox;
     }
 
-    fn finish(&mut self, now: Now, call: Call) {
+    fn finish(&mut self, now: Now, mut call: Call) {
+        if let Some((node, ticket)) = call.distant.take() {
+            return self.answer_node(node, ticket, call);
+        }
         let caller = call.caller;
         let reply = match call.finish() {
             Finished::Reply(reply) => reply,

@@ -10,9 +10,11 @@ use crate::api::publish::{Batch, Publication};
 use crate::api::{Reply, Route};
 use crate::clock::Now;
 use crate::hub::ShardId;
+use crate::hub::distant;
 use crate::limits::CALL_TIMEOUT_MS;
 use crate::proto::http::Refusal;
 use crate::shard::mail::{Mail, Parcel, Publisher, Question};
+use std::sync::Arc;
 
 impl Control {
     pub(super) fn call(&mut self, now: Now, conn: (usize, u64), request: Request) {
@@ -33,11 +35,16 @@ impl Control {
                 }
             }
             Route::Channels { prefix } => {
-                self.ask(Call::channels(caller, due_ms, shards, Of::All), &Question::Channels { prefix });
+                let call = Call::channels(caller, due_ms, shards, Of::All);
+                let ticket = self.share(now, call, distant::Question::Channels(prefix.clone()));
+                self.tell_all(|| Mail::Ask {
+                    ticket,
+                    question: Question::Channels { prefix: prefix.clone() },
+                });
             }
             Route::Channel { name } => {
                 let call = Call::channels(caller, due_ms, shards, Of::Single(name.clone()));
-                self.ask(call, &Question::Channel(name));
+                self.ask_all_of_channel(now, call, name);
             }
             Route::Presence { name } if !self.settings.policies.for_channel(&name).presence => {
                 self.reply(now, caller, &Reply::refusal(&uncounted()));
@@ -45,7 +52,7 @@ impl Control {
             // Each shard counts its own: what its connections were told by now is in it.
             Route::Presence { name } => {
                 let call = Call::channels(caller, due_ms, shards, Of::Presence(name.clone()));
-                self.ask(call, &Question::Channel(name));
+                self.ask_all_of_channel(now, call, name);
             }
             Route::Connections(listing) => {
                 let call = Call::connections(caller, due_ms, shards, listing);
@@ -60,7 +67,7 @@ impl Control {
                 self.sender.sort(Parcel::Shard(key.shard, mail));
             }
             Route::Disconnect => match Kick::from_json(&request.body) {
-                Ok(kick) => self.disconnect(now, caller, due_ms, &kick),
+                Ok(kick) => self.disconnect(now, caller, due_ms, &kick, &request.body),
                 Err(refusal) => self.reply(now, caller, &Reply::refusal(&refusal)),
             },
             Route::Metrics(format) => {
@@ -85,18 +92,34 @@ impl Control {
         self.tell_all(|| Mail::Ask { ticket, question: question.clone() });
     }
 
-    /// Whoever is meant is counted by each shard; one connection by its own.
-    fn disconnect(&mut self, now: Now, caller: Caller, due_ms: u64, kick: &Kick) {
-        let shards: Vec<ShardId> = (0..self.office.shards.len()).map(|shard| ShardId(shard as u16)).collect();
-        let meant = |shard: &ShardId| !matches!(kick.who, Who::Connection(key) if key.shard != *shard);
-        let shards: Vec<ShardId> = shards.into_iter().filter(meant).collect();
+    fn ask_all_of_channel(&mut self, now: Now, call: Call, name: Arc<str>) {
+        let ticket = self.share(now, call, distant::Question::Channel(name.clone()));
+        self.tell_all(|| Mail::Ask { ticket, question: Question::Channel(name.clone()) });
+    }
+
+    /// Whoever is meant is counted by each shard, here and on the other nodes; one connection by its own shard alone.
+    fn disconnect(&mut self, now: Now, caller: Caller, due_ms: u64, kick: &Kick, body: &[u8]) {
+        let shards = self.office.shards.len();
+        let ticket = match kick.who {
+            Who::Connection(key) if usize::from(key.shard.0) >= shards => {
+                return self.finish(now, Call::disconnect(caller, due_ms, 0));
+            }
+            Who::Connection(_) => self.ticket(Call::disconnect(caller, due_ms, 1)),
+            Who::User(_) | Who::Ip(_) | Who::Channel(_) => {
+                // It was read as JSON, so it is text.
+                let body = String::from_utf8_lossy(body).into_owned();
+                self.share(now, Call::disconnect(caller, due_ms, shards), distant::Question::Disconnect(body))
+            }
+        };
+        self.end_connections(ticket, kick);
+    }
+
+    /// Has the shards end connections, and tell how many.
+    pub(super) fn end_connections(&mut self, ticket: u64, kick: &Kick) {
         tracing::info!(?kick, "connections are to end");
-        let call = Call::disconnect(caller, due_ms, shards.len());
-        if call.is_complete() {
-            return self.finish(now, call);
-        }
-        let ticket = self.ticket(call);
-        for shard in shards {
+        let shards = (0..self.office.shards.len()).map(|shard| ShardId(shard as u16));
+        let meant = |shard: &ShardId| !matches!(kick.who, Who::Connection(key) if key.shard != *shard);
+        for shard in shards.filter(meant) {
             let mail = Mail::Disconnect { ticket, kick: Box::new(kick.clone()) };
             self.sender.sort(Parcel::Shard(shard, mail));
         }

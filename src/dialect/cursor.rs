@@ -85,6 +85,13 @@ impl serde::Serialize for Cursor {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Cursor {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(|MalformedCursor| serde::de::Error::custom("not EPOCH-OFFSET"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

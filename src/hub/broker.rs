@@ -1,6 +1,7 @@
 //! What the owner of a channel and the broker say to each other, where several nodes share their channels: the broker numbers
 //! publications and keeps them, and every node's owner follows what its own clients want. Must never know how they travel.
 
+use super::distant;
 use super::publisher::Publisher;
 use crate::dialect::cursor::{Cursor, Epoch};
 use std::sync::Arc;
@@ -23,6 +24,22 @@ pub enum Ask {
     },
     /// A publication. Answered by [`Told::Published`].
     Publish(Box<Draft>),
+    /// Not of the broker but of all other nodes. Each that lives answers by [`Told::Heard`].
+    Others {
+        /// To be given back with the answers.
+        ticket: u64,
+        /// What this node wants to know.
+        question: distant::Question,
+    },
+    /// What another node has asked is answered.
+    Answer {
+        /// Which.
+        node: Box<str>,
+        /// Its ticket.
+        ticket: u64,
+        /// What this node says.
+        part: distant::Part,
+    },
 }
 
 impl Ask {
@@ -31,7 +48,11 @@ impl Ask {
     pub fn bytes(&self) -> usize {
         let large = match self {
             Self::Publish(draft) => size_of::<Draft>() + draft.data.len() + draft.publisher.bytes(),
-            Self::Follow(_) | Self::Unfollow(_) | Self::Fetch { .. } => 0,
+            Self::Follow(_)
+            | Self::Unfollow(_)
+            | Self::Fetch { .. }
+            | Self::Others { .. }
+            | Self::Answer { .. } => 0,
         };
         size_of::<Self>() + large
     }
@@ -101,6 +122,22 @@ pub enum Told {
     },
     /// An [`Ask::Follow`] or [`Ask::Fetch`] could not be answered. Whoever is followed stays so, and is told of once the broker is back.
     Failed(Arc<str>),
+    /// Another node asks; for the control thread.
+    Asked {
+        /// Which.
+        node: Box<str>,
+        /// To be given back with the answer.
+        ticket: u64,
+        /// What it wants to know.
+        question: distant::Question,
+    },
+    /// Another node answers; for the control thread.
+    Heard {
+        /// That of the question.
+        ticket: u64,
+        /// What it says.
+        part: distant::Part,
+    },
     /// The broker is gone: publications are refused until [`Told::Back`].
     Away,
     /// It is there again. What channels are followed is known to it; each is told of by [`Told::Stands`].
@@ -132,7 +169,7 @@ pub enum Refusal {
 }
 
 impl Told {
-    /// The channel that it is about; None where it is for all owners.
+    /// The channel that it is about; None where it is for all owners, or the control thread.
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
@@ -141,7 +178,7 @@ impl Told {
             | Self::Incoming { name, .. }
             | Self::Published { name, .. }
             | Self::Failed(name) => Some(name),
-            Self::Away | Self::Back => None,
+            Self::Asked { .. } | Self::Heard { .. } | Self::Away | Self::Back => None,
         }
     }
 
@@ -152,7 +189,12 @@ impl Told {
             Self::Kept { entries, .. } => entries.iter().map(Entry::bytes).sum(),
             Self::Incoming { entry, .. } => entry.bytes(),
             Self::Published { publisher, .. } => publisher.bytes(),
-            Self::Stands { .. } | Self::Failed(_) | Self::Away | Self::Back => 0,
+            Self::Stands { .. }
+            | Self::Failed(_)
+            | Self::Asked { .. }
+            | Self::Heard { .. }
+            | Self::Away
+            | Self::Back => 0,
         };
         size_of::<Self>() + large
     }

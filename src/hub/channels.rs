@@ -7,6 +7,7 @@ use crate::conn::subscriptions::ChannelId;
 use crate::dialect::cursor::Cursor;
 use crate::metrics::heap::{Extent, slot_bytes};
 use crate::table::Table;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A channel as this shard knows it.
@@ -26,7 +27,7 @@ pub struct Channel {
 const _: () = assert!(slot_bytes::<Channel>() <= 56);
 
 /// One shard's knowledge of one channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelPart {
     /// The channel.
     pub name: Arc<str>,

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod calendar;
 pub mod channels;
 pub mod conn_key;
+pub mod distant;
 pub mod events;
 pub mod history;
 pub mod ids;

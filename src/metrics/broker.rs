@@ -23,6 +23,8 @@ pub struct Broker {
     pub unknown: u64,
     /// Channels that this node hears of.
     pub followed: u64,
+    /// Nodes of the cluster that live, this one among them.
+    pub nodes: u64,
     /// Bytes that wait to be sent to it.
     pub waiting_bytes: u64,
 }
@@ -31,6 +33,7 @@ impl Broker {
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         gauge(encoder, "roost_broker_up", "Whether the broker is there", u64::from(self.up))?;
         gauge(encoder, "roost_broker_followed_channels", "Channels that this node hears of", self.followed)?;
+        gauge(encoder, "roost_broker_nodes", "Nodes of the cluster that live", self.nodes)?;
         gauge(
             encoder,
             "roost_broker_waiting_bytes",

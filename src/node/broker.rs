@@ -8,7 +8,7 @@ use crate::hub::broker::Told;
 use crate::hub::names::Names;
 use crate::limits::MAILBOX_BYTES_MAX;
 use crate::reactor::post_office::{PostOffice, Sender};
-use crate::shard::mail::{Mail, Parcel};
+use crate::shard::mail::{Mail, Parcel, Report};
 use std::sync::Arc;
 
 /// What the broker's thread tells goes to the owner of the channel.
@@ -18,19 +18,31 @@ struct Owners {
     shards: u16,
 }
 
+impl Owners {
+    fn tell_all(&mut self, told: impl Fn() -> Told) {
+        for shard in (0..self.shards).map(ShardId) {
+            self.sender.sort(Parcel::Shard(shard, Mail::Told(Box::new(told()))));
+        }
+    }
+}
+
 impl Receiver for Owners {
     fn deliver(&mut self, told: Vec<Told>) {
         for one in told {
-            match one.name() {
-                Some(name) => {
-                    let owner = self.names.owner(name, self.shards);
-                    self.sender.sort(Parcel::Shard(owner, Mail::Told(Box::new(one))));
+            match one {
+                Told::Away => self.tell_all(|| Told::Away),
+                Told::Back => self.tell_all(|| Told::Back),
+                Told::Asked { node, ticket, question } => {
+                    self.sender.sort(Parcel::Control(Report::Asked { node, ticket, question }));
                 }
-                None => {
-                    let again = || if matches!(one, Told::Away) { Told::Away } else { Told::Back };
-                    for shard in (0..self.shards).map(ShardId) {
-                        self.sender.sort(Parcel::Shard(shard, Mail::Told(Box::new(again()))));
-                    }
+                Told::Heard { ticket, part } => {
+                    self.sender.sort(Parcel::Control(Report::Heard { ticket, part }));
+                }
+                one => {
+                    let owner = one.name().map(|name| self.names.owner(name, self.shards));
+                    let mail = Mail::Told(Box::new(one));
+                    self.sender
+                        .sort(Parcel::Shard(owner.expect("what is for an owner names a channel"), mail));
                 }
             }
         }

@@ -111,6 +111,7 @@ impl<S: Socket> Shard<S> {
                 }
                 self.tell_publisher(name, outcome, publisher);
             }
+            Told::Asked { .. } | Told::Heard { .. } => unreachable!("that is for the control thread"),
             Told::Away => self.mirror.set_away(true),
             Told::Back => self.mirror.set_away(false),
         }

@@ -10,6 +10,7 @@ use crate::dialect::native::Refused;
 use crate::hub::ShardId;
 use crate::hub::broker::{Ask, Refusal, Told};
 use crate::hub::channels::ChannelPart;
+use crate::hub::distant;
 use crate::hub::owned::Joined;
 use crate::hub::publication::Publication;
 use crate::hub::ranking::Top;
@@ -286,6 +287,22 @@ pub enum Report {
         shard: ShardId,
         /// What it knows.
         answer: Answer,
+    },
+    /// Another node asks this one.
+    Asked {
+        /// Which.
+        node: Box<str>,
+        /// To be given back with the answer.
+        ticket: u64,
+        /// What it wants to know.
+        question: distant::Question,
+    },
+    /// Another node answers.
+    Heard {
+        /// That of the question.
+        ticket: u64,
+        /// What it says.
+        part: distant::Part,
     },
     /// A drain is over here: everyone is gone, or the time is.
     Stopped {

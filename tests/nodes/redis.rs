@@ -77,6 +77,7 @@ impl Redis {
             Ask::Follow(name) => _ = link.followed.insert(name.clone()),
             Ask::Unfollow(name) => _ = link.followed.remove(name),
             Ask::Fetch { .. } | Ask::Publish(_) => {}
+            Ask::Others { .. } | Ask::Answer { .. } => unreachable!("a shard asks {ask:?}"),
         }
         if link.up {
             link.waiting.push_back(Question::Ask(ask));
@@ -113,6 +114,7 @@ impl Redis {
                 self.links[node].answers.push_back(Told::Kept { name, after, cursor, entries });
             }
             Question::Ask(Ask::Publish(draft)) => self.publish(node, *draft),
+            Question::Ask(ask @ (Ask::Others { .. } | Ask::Answer { .. })) => unreachable!("{ask:?}"),
         }
     }
 
@@ -256,7 +258,7 @@ fn lost(question: Question, sent: bool) -> Option<Told> {
             let Draft { name, publisher, .. } = *draft;
             Some(Told::Published { name, publisher, outcome: Err(why), repeated: false })
         }
-        Question::Ask(Ask::Unfollow(_)) => None,
+        Question::Ask(Ask::Unfollow(_) | Ask::Others { .. } | Ask::Answer { .. }) => None,
         Question::Ask(Ask::Follow(name) | Ask::Fetch { name, .. }) | Question::Look(name) => {
             Some(Told::Failed(name))
         }

@@ -425,6 +425,7 @@ impl World {
                     self.answers.push((ticket, answer));
                 }
                 Report::Stopped { .. } => panic!("a shard does not stop by itself"),
+                Report::Asked { .. } | Report::Heard { .. } => panic!("there is no other node"),
             }
         }
     }
