@@ -215,7 +215,11 @@ impl World {
         self.shards[0].mail(self.now, Mail::Ask { ticket: 7, question: Question::Density(Box::default()) });
         let answer = self.settle().into_iter().find_map(|report| match report {
             Report::Answer { answer: Answer::Density { heap, .. }, .. } => Some(*heap),
-            Report::Answer { .. } | Report::Published { .. } | Report::Stopped { .. } => None,
+            Report::Answer { .. }
+            | Report::Published { .. }
+            | Report::Stopped { .. }
+            | Report::Asked { .. }
+            | Report::Heard { .. } => None,
         });
         answer.expect("an answer")
     }
