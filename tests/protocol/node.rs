@@ -129,6 +129,8 @@ impl Node {
     pub(crate) fn narrow_wire_to(&self, address: &str) -> Wire {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
+        // What it has sent the node has read, but for a little: the kernel would take megabytes.
+        socket.set_send_buffer_size(4096).unwrap();
         socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
         self.keep(socket.into()).into()
     }
