@@ -14,13 +14,21 @@ pub(super) struct Followed {
     looked: Option<Arc<str>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct State {
     wanted: bool,
     /// Redis has been told, or is being told.
     heard: bool,
     /// Its owner waits for its place.
     unanswered: bool,
+}
+
+impl State {
+    /// Whether Redis has to be told something: one that is heard of already is subscribed to once more, so that its place is looked at
+    /// behind that.
+    fn is_due(self) -> bool {
+        if self.wanted { !self.heard || self.unanswered } else { self.heard }
+    }
 }
 
 /// One step.
@@ -46,16 +54,10 @@ impl Followed {
         self.channels.len()
     }
 
-    /// An owner wants to hear of a channel.
+    /// An owner wants to hear of a channel, or to be told anew where it stands.
     pub(super) fn follow(&mut self, name: Arc<str>) {
-        let state = self.channels.entry(name.clone()).or_insert(State {
-            wanted: true,
-            heard: false,
-            unanswered: true,
-        });
+        let state = self.channels.entry(name.clone()).or_default();
         (state.wanted, state.unanswered) = (true, true);
-        // Also one that is heard of is heard of anew: its owner wants to know where it stands.
-        state.heard = false;
         self.changes.push_back(name);
     }
 
@@ -84,7 +86,7 @@ impl Followed {
         while names.len() < BROKER_BATCH_MAX
             && let Some(name) = self.changes.front()
         {
-            let Some(state) = self.channels.get_mut(name).filter(|state| state.wanted != state.heard) else {
+            let Some(state) = self.channels.get_mut(name).filter(|state| state.is_due()) else {
                 self.drop_if_unwanted();
                 continue;
             };
@@ -143,5 +145,100 @@ impl Followed {
             self.channels.range::<Arc<str>, _>(behind).take(count).map(|(name, _)| name.clone()).collect();
         self.looked = due.last().filter(|_| due.len() == count).cloned();
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn name(number: u8) -> Arc<str> {
+        number.to_string().into()
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Follow(u8),
+        Unfollow(u8),
+        Change,
+        Begin,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0u8..6).prop_map(Step::Follow),
+            3 => (0u8..6).prop_map(Step::Unfollow),
+            3 => Just(Step::Change),
+            1 => Just(Step::Begin),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    /// Does the next change to what Redis has been told. False when there is none.
+    fn change(followed: &mut Followed, heard: &mut BTreeSet<Arc<str>>) -> bool {
+        let change = followed.next_change();
+        match &change {
+            Some(Change::Hear(names)) => heard.extend(names.iter().cloned()),
+            Some(Change::Mute(names)) => names.iter().for_each(|name| _ = heard.remove(name)),
+            None => {}
+        }
+        change.is_some()
+    }
+
+    proptest! {
+        #[test]
+        fn in_the_end_redis_has_been_told_of_what_is_wanted_and_of_nothing_else(steps in steps()) {
+            let (mut followed, mut heard, mut wanted) = (Followed::default(), BTreeSet::new(), BTreeSet::new());
+            for step in steps {
+                match step {
+                    Step::Follow(number) => {
+                        followed.follow(name(number));
+                        wanted.insert(name(number));
+                    }
+                    Step::Unfollow(number) => {
+                        followed.unfollow(&name(number));
+                        wanted.remove(&name(number));
+                    }
+                    Step::Change => _ = change(&mut followed, &mut heard),
+                    Step::Begin => {
+                        followed.begin();
+                        heard.clear();
+                    }
+                }
+            }
+            while change(&mut followed, &mut heard) {}
+            prop_assert_eq!(&heard, &wanted);
+            prop_assert_eq!(followed.len(), wanted.len(), "what is not wanted is forgotten");
+            for number in 0..6 {
+                prop_assert_eq!(followed.name_of(&name(number)).is_some(), wanted.contains(&name(number)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_takes_as_many_as_go_into_one_and_every_channel_is_looked_at_in_its_turn() {
+        let mut followed = Followed::default();
+        let count = BROKER_BATCH_MAX + 1;
+        (0..count).for_each(|number| followed.follow(number.to_string().into()));
+        let sizes = std::iter::from_fn(|| followed.next_change()).map(|change| change.names().len());
+        assert_eq!(sizes.collect::<Vec<_>>(), [BROKER_BATCH_MAX, 1]);
+        let mut looked: Vec<_> = (0..BROKER_LOOK_TICKS).flat_map(|_| followed.due()).collect();
+        looked.sort();
+        looked.dedup();
+        assert_eq!(looked.len(), count);
+    }
+
+    #[test]
+    fn whose_place_was_not_told_is_told_of_when_the_broker_is_lost() {
+        let mut followed = Followed::default();
+        [0, 1, 2].map(|number| followed.follow(name(number)));
+        while followed.next_change().is_some() {}
+        assert!(followed.looked_at("1"));
+        followed.unfollow(&name(2));
+        assert!(!followed.looked_at("2"), "nobody wants to know any more");
+        assert_eq!(followed.unanswered().collect::<Vec<_>>(), [name(0)]);
+        assert_eq!(followed.unanswered().count(), 0, "once");
     }
 }

@@ -55,3 +55,29 @@ impl Keys {
         format!("{}{{{name}}}:{kind}", self.prefix)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_found_by_its_pub_sub_channel_and_nothing_else_is_taken_for_one() {
+        let keys = Keys::new("live:");
+        assert_eq!(keys.channel("a:b/c"), "live:{a:b/c}");
+        assert_eq!(keys.name_of(&keys.channel("a:b/c")), Some("a:b/c"));
+        for other in [&keys.all(), &keys.node("7"), &keys.nodes(), "roost:{a}", "live:a", "live:{a", "{a}"] {
+            assert_eq!(keys.name_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn all_keys_of_a_channel_are_in_one_slot_and_no_two_are_the_same() {
+        let keys = Keys::new("roost:");
+        let all =
+            [keys.channel("c"), keys.numbering("c"), keys.stream("c"), keys.id("c", "1"), keys.id("c", "2")];
+        for (at, key) in all.iter().enumerate() {
+            assert!(key.starts_with("roost:{c}"), "the slot goes by what stands in braces: {key}");
+            assert!(!all[..at].contains(key), "{key}");
+        }
+    }
+}

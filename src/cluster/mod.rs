@@ -56,6 +56,17 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(prefix: &str, seed: u64) -> Self {
+        let (line, mut rng) = (Line::default(), fastrand::Rng::with_seed(seed));
+        Self {
+            health: Health::new(line.clone()),
+            line,
+            keys: Keys::new(prefix),
+            id: format!("{:016x}", rng.u64(..)),
+            rng: RefCell::new(rng),
+        }
+    }
+
     /// An epoch for a channel that may have none.
     fn fresh_epoch(&self) -> u64 {
         self.rng.borrow_mut().u64(1..EPOCH_LIMIT)
@@ -74,15 +85,7 @@ impl Cluster {
     /// Where the address is none.
     pub fn new(addr: &BrokerAddr, prefix: &str, seed: u64) -> Result<Self, String> {
         let client = Client::open(addr.url()).map_err(|error| error.to_string())?;
-        let line = Line::default();
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let shared = Shared {
-            health: Health::new(line.clone()),
-            line,
-            keys: Keys::new(prefix),
-            id: format!("{:016x}", rng.u64(..)),
-            rng: RefCell::new(rng),
-        };
+        let shared = Shared::new(prefix, seed);
         Ok(Self { client, shown: addr.to_string(), shared })
     }
 

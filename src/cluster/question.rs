@@ -224,3 +224,137 @@ fn senseless() -> RedisError {
     )
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::publisher::Publisher;
+    use proptest::prelude::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn draft() -> Box<Draft> {
+        Box::new(Draft {
+            name: "c".into(),
+            data: "1".into(),
+            key: None,
+            id: None,
+            wall_ms: 5,
+            keep: 1,
+            keep_ms: 1,
+            publisher: Publisher::Call { ticket: 1, index: 0, id: None },
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_published_is_heard_as_it_was(
+            numbers in any::<[u64; 3]>(), key in prop::option::of("\\PC{1,9}"), data in "(?s).{0,40}",
+        ) {
+            let [epoch, offset, wall_ms] = numbers;
+            let typed = key.clone().unwrap_or_default();
+            // As publish.lua writes it.
+            let payload = format!("{epoch} {offset} {wall_ms} {}\n{typed}{data}", typed.len());
+            let entry = Entry { offset, wall_ms, key: key.map(Into::into), data: data.into() };
+            prop_assert_eq!(incoming(payload.as_bytes()), Some((Epoch(epoch), entry)));
+        }
+
+        #[test]
+        fn whatever_somebody_else_publishes_is_taken_for_nothing(payload in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Some((_, entry)) = incoming(&payload) {
+                prop_assert!(payload.ends_with(entry.data.as_bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_as_redis_writes_it() {
+        let entry = |id: &str, fields: &[&str]| {
+            Value::Array(vec![text(id), Value::Array(fields.iter().map(|field| text(field)).collect())])
+        };
+        let kept = vec![
+            entry("4-0", &["d", "{}", "t", "17", "k", ""]),
+            entry("5-0", &["d", "[1]", "t", "18", "k", "x"]),
+        ];
+        let answer = Value::Array(vec![text("99"), text("5"), Value::Array(kept)]);
+        let Outcome::Told(Told::Kept { after: 3, cursor, entries, .. }) =
+            Question::Fetch("c".into(), 3).outcome(answer)
+        else {
+            panic!("no answer")
+        };
+        assert_eq!(cursor, Cursor { epoch: Epoch(99), offset: 5 });
+        let read: Vec<_> =
+            entries.iter().map(|one| (one.offset, one.wall_ms, one.key.as_deref(), &*one.data)).collect();
+        assert_eq!(read, [(4, 17, None, "{}"), (5, 18, Some("x"), "[1]")]);
+    }
+
+    #[test]
+    fn an_answer_without_sense_refuses_and_is_not_believed() {
+        for answer in [
+            Value::Nil,
+            Value::Okay,
+            Value::Array(vec![]),
+            Value::Array(vec![text("1")]),
+            Value::Array(vec![text("x"), text("1"), Value::Int(0)]),
+        ] {
+            let Outcome::Refused { told: Some(Told::Published { outcome, .. }), gone: false, .. } =
+                Question::Publish(draft()).outcome(answer.clone())
+            else {
+                panic!("{answer:?} was believed")
+            };
+            assert_eq!(outcome, Err(Refusal::Unavailable));
+        }
+    }
+
+    #[test]
+    fn what_was_sent_and_not_answered_is_unknown_and_what_was_not_sent_went_to_nobody() {
+        for (sent, expected) in [(true, Refusal::Unknown), (false, Refusal::Unavailable)] {
+            let Some(Told::Published { outcome, .. }) = Question::Publish(draft()).lost(sent) else {
+                panic!("its publisher is told")
+            };
+            assert_eq!(outcome, Err(expected));
+        }
+        assert!(matches!(Question::Look("c".into()).lost(true), Some(Told::Failed(_))));
+        assert!(Question::Beat.lost(true).is_none());
+    }
+
+    #[test]
+    fn a_publication_goes_out_with_the_keys_and_words_that_the_script_expects() {
+        let mut pipeline = redis::Pipeline::new();
+        let shared = Shared::new("roost:", 1);
+        let server = Server {
+            run_id: "r".into(),
+            durable: true,
+            publish: "p".into(),
+            kept: "k".into(),
+            beat: "b".into(),
+        };
+        Question::Publish(Box::new(Draft { id: Some("7".into()), key: Some("x".into()), ..*draft() })).put(
+            &mut pipeline,
+            &shared,
+            &server,
+        );
+        let packed = String::from_utf8(pipeline.get_packed_pipeline()).unwrap();
+        let words: Vec<&str> = packed.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect();
+        let fresh = words[8];
+        assert!(fresh.parse::<u64>().is_ok(), "{words:?}");
+        let expected = [
+            "EVALSHA",
+            "p",
+            "3",
+            "roost:{c}:n",
+            "roost:{c}:s",
+            "roost:{c}:i:7",
+            "r",
+            "1",
+            fresh,
+            "1",
+            "5",
+            "x",
+        ];
+        assert_eq!(words[..12], expected);
+        assert_eq!(words[12..], ["1", "1", "600000", "300000", "PUBLISH", "roost:{c}", ""]);
+    }
+}
