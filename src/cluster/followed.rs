@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn whose_place_was_not_told_is_told_of_when_the_broker_is_lost() {
         let mut followed = Followed::default();
-        [0, 1, 2].map(|number| followed.follow(name(number)));
+        (0..3).for_each(|number| followed.follow(name(number)));
         while followed.next_change().is_some() {}
         assert!(followed.looked_at("1"));
         followed.unfollow(&name(2));
