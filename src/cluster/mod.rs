@@ -8,6 +8,7 @@ mod line;
 mod others;
 mod question;
 mod session;
+mod target;
 
 pub use health::Health;
 pub use line::Line;
@@ -18,13 +19,14 @@ use crate::hub::owned::EPOCH_LIMIT;
 use crate::limits::{BROKER_RETRY_MS, BROKER_RETRY_MS_MAX};
 use followed::Followed;
 use keys::Keys;
-use redis::{Client, RedisError, RedisResult};
+use redis::{RedisError, RedisResult};
 use session::{Connected, Session};
 use std::cell::RefCell;
 use std::io;
 use std::pin::pin;
 use std::thread;
 use std::time::Duration;
+use target::Target;
 use tokio::time::{Instant, sleep_until};
 
 /// Who is told.
@@ -39,7 +41,7 @@ pub trait Receiver: Send {
 /// The way to a broker, before its thread is started.
 #[derive(Debug)]
 pub struct Cluster {
-    client: Client,
+    target: Target,
     shown: String,
     shared: Shared,
 }
@@ -84,9 +86,9 @@ impl Cluster {
     /// # Errors
     /// Where the address is none.
     pub fn new(addr: &BrokerAddr, prefix: &str, seed: u64) -> Result<Self, String> {
-        let client = Client::open(addr.url()).map_err(|error| error.to_string())?;
+        let target = Target::new(addr).map_err(|error| error.to_string())?;
         let shared = Shared::new(prefix, seed);
-        Ok(Self { client, shown: addr.to_string(), shared })
+        Ok(Self { target, shown: addr.to_string(), shared })
     }
 
     /// The end for shards.
@@ -148,7 +150,7 @@ impl Cluster {
 
     /// Connects; whatever is asked meanwhile is refused.
     async fn connect(&self, followed: &mut Followed, receiver: &mut dyn Receiver) -> RedisResult<Connected> {
-        let mut connecting = pin!(session::connect(&self.client));
+        let mut connecting = pin!(session::connect(&self.target));
         loop {
             tokio::select! {
                 connected = &mut connecting => return connected,

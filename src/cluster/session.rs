@@ -4,6 +4,7 @@
 use super::followed::{Change, Followed};
 use super::others;
 use super::question::{Outcome, Question, Server, incoming};
+use super::target::Target;
 use super::{Receiver, Shared};
 use crate::hub::broker::{Ask, Refusal, Told};
 use crate::limits::{
@@ -12,7 +13,7 @@ use crate::limits::{
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
-use redis::{AsyncConnectionConfig, Client, ErrorKind, Msg, RedisError, RedisResult, Value, cmd};
+use redis::{AsyncConnectionConfig, ErrorKind, Msg, RedisError, RedisResult, Value, cmd};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,8 @@ pub(super) struct Session<'a> {
 ///
 /// # Errors
 /// When it cannot, or not in time.
-pub(super) async fn connect(client: &Client) -> RedisResult<Connected> {
+pub(super) async fn connect(target: &Target) -> RedisResult<Connected> {
+    let client = target.find().await?;
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(TIMEOUT))
         .set_response_timeout(Some(TIMEOUT));
@@ -302,10 +304,14 @@ async fn wait<T>(changing: &mut Option<BoxFuture<'static, T>>) -> T {
 
 /// Which server it is, and the scripts.
 async fn learn(connection: &mut MultiplexedConnection) -> RedisResult<Server> {
-    let info: String = cmd("INFO").arg("server").query_async(connection).await?;
-    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().to_owned();
+    let info: String = cmd("INFO").query_async(connection).await?;
+    let said = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    if said("role:") == "slave" {
+        return Err((ErrorKind::Client, "it is a replica: name its master, or the Sentinels").into());
+    }
+    let run_id = said("run_id:").to_owned();
     if run_id.is_empty() {
-        return Err((ErrorKind::UnexpectedReturnType, "INFO server does not say `run_id`").into());
+        return Err((ErrorKind::UnexpectedReturnType, "INFO does not say `run_id`").into());
     }
     // Who may not be asked is taken for one that loses what it wrote last.
     let setting = async |connection: &mut MultiplexedConnection, name: &str| -> String {

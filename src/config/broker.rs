@@ -16,8 +16,16 @@ pub struct Broker(String);
 /// What a [`Broker`] says: a Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerAddr {
-    url: Secret,
-    /// The same without its password.
+    /// `redis` or `rediss`.
+    scheme: &'static str,
+    /// User and password, as they stand before the `@`.
+    user: Option<Secret>,
+    /// Each with its port, if that was said. Several only of Sentinel.
+    hosts: Vec<String>,
+    /// What Sentinel calls the master. None where the one host is asked itself.
+    master: Option<String>,
+    database: String,
+    /// The whole without its password.
     shown: String,
 }
 
@@ -30,24 +38,28 @@ impl Broker {
         if self.0.is_empty() {
             return Ok(None);
         }
-        let Some((scheme, rest)) = self.0.split_once("://") else {
+        let Some((typed, rest)) = self.0.split_once("://") else {
             return Err(format!("is no address; write it as {FORMS}"));
         };
-        if !SCHEMES.contains(&scheme) {
-            let hint =
-                nearest(scheme, SCHEMES).map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        let Some(&(_, scheme, sentinel)) = SCHEMES.iter().find(|(name, ..)| *name == typed) else {
+            let hint = nearest(typed, SCHEMES.map(|(name, ..)| name));
+            let hint = hint.map_or(String::new(), |near| format!("did you mean `{near}`? "));
             return Err(format!("names no broker that there is: {hint}write it as {FORMS}"));
-        }
+        };
         // A password may have an `@`.
         let (user, place) = rest.rsplit_once('@').map_or((None, rest), |(user, place)| (Some(user), place));
-        let (authority, database) = place.split_once('/').unwrap_or((place, ""));
-        let (host, port) = host_and_port(authority);
-        if !is_host(host) {
-            return Err(format!("names no host; write it as {FORMS}"));
-        }
-        if port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0)) == port.is_none() {
-            return Err(format!("its port is no number from 1 to 65535; write it as {FORMS}"));
-        }
+        let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+        let (master, database) = if sentinel {
+            let (name, database) = path.split_once('/').unwrap_or((path, ""));
+            if name.is_empty() {
+                return Err(format!("does not say what Sentinel calls the master; write it as {FORMS}"));
+            }
+            (Some(name.to_owned()), database)
+        } else {
+            (None, path)
+        };
+        let hosts: Vec<&str> = if sentinel { authority.split(',').collect() } else { vec![authority] };
+        hosts.iter().try_for_each(|host| check_host(host))?;
         if !database.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(format!("its database is no number; write it as {FORMS}"));
         }
@@ -55,10 +67,17 @@ impl Broker {
             return Err("was printed without its password: write that here".to_owned());
         }
         let shown = match user.map(|user| user.split_once(':').map_or(user, |(name, _)| name)) {
-            Some(name) => format!("{scheme}://{name}:{HIDDEN}@{place}"),
+            Some(name) => format!("{typed}://{name}:{HIDDEN}@{place}"),
             None => self.0.clone(),
         };
-        Ok(Some(BrokerAddr { url: Secret(self.0.clone()), shown }))
+        Ok(Some(BrokerAddr {
+            scheme,
+            user: user.map(|user| Secret(user.to_owned())),
+            hosts: hosts.into_iter().map(str::to_owned).collect(),
+            master,
+            database: database.to_owned(),
+            shown,
+        }))
     }
 
     /// What may be shown of it: all but a password. What says nothing may hold one.
@@ -73,10 +92,28 @@ impl Broker {
 }
 
 impl BrokerAddr {
-    /// The address with its password, for whoever connects.
+    /// The address of the server at `host`, with the password, for whoever connects.
     #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url.0
+    pub fn url_at(&self, host: &str) -> String {
+        let user = self.user.as_ref().map_or(String::new(), |user| format!("{}@", user.0));
+        format!("{}://{user}{host}/{}", self.scheme, self.database)
+    }
+
+    /// The hosts that it names, each with its port, if that was said.
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    /// Where those are Sentinels: their addresses, and what they call the master. They are asked without a password.
+    #[must_use]
+    pub fn sentinels(&self) -> Option<(Vec<String>, &str)> {
+        let master = self.master.as_deref()?;
+        let url = |host: &String| match host_and_port(host) {
+            (_, Some(_)) => format!("{}://{host}", self.scheme),
+            (_, None) => format!("{}://{host}:{SENTINEL_PORT}", self.scheme),
+        };
+        Some((self.hosts.iter().map(url).collect(), master))
     }
 }
 
@@ -85,6 +122,17 @@ impl fmt::Display for BrokerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
+}
+
+fn check_host(typed: &str) -> Result<(), String> {
+    let (host, port) = host_and_port(typed);
+    if !is_host(host) {
+        return Err(format!("names no host; write it as {FORMS}"));
+    }
+    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return Err(format!("its port is no number from 1 to 65535; write it as {FORMS}"));
+    }
+    Ok(())
 }
 
 impl FromStr for Broker {
@@ -118,8 +166,16 @@ fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-const SCHEMES: [&str; 1] = ["redis"];
-const FORMS: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]";
+/// Each as it is typed, as its servers are reached, and whether those that it names are Sentinels.
+const SCHEMES: [(&str, &str, bool); 4] = [
+    ("redis", "redis", false),
+    ("rediss", "rediss", false),
+    ("redis+sentinel", "redis", true),
+    ("rediss+sentinel", "rediss", true),
+];
+const FORMS: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss://… with TLS, or \
+                     redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/MASTER[/DATABASE]";
+const SENTINEL_PORT: u16 = 26_379;
 const HIDDEN: &str = "…";
 
 #[cfg(test)]
@@ -132,16 +188,27 @@ mod tests {
 
     #[test]
     fn an_address_is_read_as_it_is_written() {
-        for text in [
-            "redis://127.0.0.1",
-            "redis://redis.example:6380/3",
-            "redis://[::1]:6379/0",
-            "redis://roost:hunter2@redis.example",
-            "redis://:hunter2@redis.example:6379/1",
+        for (text, url) in [
+            ("redis://127.0.0.1", "redis://127.0.0.1/"),
+            ("redis://redis.example:6380/3", "redis://redis.example:6380/3"),
+            ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+            ("rediss://roost:hunter2@redis.example", "rediss://roost:hunter2@redis.example/"),
+            ("redis://:hunter2@redis.example:6379/1", "redis://:hunter2@redis.example:6379/1"),
         ] {
-            assert_eq!(broker(text).read().unwrap().unwrap().url(), text);
+            let addr = broker(text).read().unwrap().unwrap();
+            assert_eq!(addr.url_at(&addr.hosts()[0]), url);
+            assert_eq!(addr.sentinels(), None);
         }
         assert_eq!(broker("").read(), Ok(None));
+    }
+
+    #[test]
+    fn sentinels_are_named_with_what_they_call_the_master() {
+        let addr = broker("redis+sentinel://roost:hunter2@a,b:7000,[::1]/main/2").read().unwrap().unwrap();
+        let urls = ["redis://a:26379", "redis://b:7000", "redis://[::1]:26379"].map(str::to_owned).to_vec();
+        assert_eq!(addr.sentinels(), Some((urls, "main")), "they are shown no password");
+        assert_eq!(addr.url_at("10.0.0.1:6379"), "redis://roost:hunter2@10.0.0.1:6379/2");
+        assert_eq!(addr.to_string(), "redis+sentinel://roost:…@a,b:7000,[::1]/main/2");
     }
 
     #[test]
@@ -171,6 +238,9 @@ mod tests {
             ("redis://:hunter2@h:65536", "port"),
             ("redis://:hunter2@h:x", "port"),
             ("redis://:hunter2@h/zero", "database"),
+            ("redis+sentinel://:hunter2@h", "what Sentinel calls the master"),
+            ("redis+sentinel://:hunter2@h,/m", "names no host"),
+            ("redis+sentinels://:hunter2@h/m", "did you mean `redis+sentinel`?"),
         ] {
             let message = broker(text).read().unwrap_err();
             assert!(message.contains(word) && !message.contains("hunter2"), "{text}: {message}");

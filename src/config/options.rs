@@ -122,8 +122,8 @@ pub struct Options {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub token_audience: Vec<String>,
 
-    /// Redis through which nodes share their channels, as redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]; without one this node has
-    /// its channels for itself. Other users of the host see flags: prefer the file or the environment for a password
+    /// Redis through which nodes share their channels, as redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// with TLS, or
+    /// redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/MASTER[/DATABASE]; without one this node has its channels for itself. Other users of the host see flags: prefer the file or the environment for a password
     #[arg(long, value_name = "URL")]
     pub broker: Broker,
 
