@@ -1,6 +1,6 @@
 """Starts a roost node on ports of its own, learns their addresses from it, and ends it by its process id.
 
-Must never know a scenario. Used by tests/e2e, tests/conformance and tests/autobahn.
+Must never know a scenario. Used by tests/e2e, tests/cluster, tests/conformance and tests/autobahn.
 """
 
 import os
