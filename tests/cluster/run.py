@@ -21,7 +21,7 @@ sys.path.append(str(HERE.parent / "e2e"))
 import harness  # noqa: E402  (the path above makes it importable)
 
 # The checker first: what it says of the rest counts only if it finds faults. What takes longest last.
-STORY = ["ledger", "one_node", "delivery", "counts", "node_fails", "redis_fails", "chaos"]
+STORY = ["ledger", "one_node", "delivery", "counts", "node_fails", "redis_fails", "ways", "chaos"]
 
 
 def options():

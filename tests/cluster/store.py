@@ -27,10 +27,11 @@ class Said(Exception):
 
 
 class Redis:
-    """The server in `folder`, on one port over all its lives."""
+    """The server in `folder`, on one port over all its lives; with more `options`, over TLS as `tls` believes it, or as another `program`."""
 
-    def __init__(self, folder, keeping):
+    def __init__(self, folder, keeping, *options, tls=None, program=()):
         self.folder, self.keeping = pathlib.Path(folder), keeping
+        self.options, self.tls, self.program = options, tls, program
         self.folder.mkdir()
         self.log = self.folder / "redis.log"
         self.port = free_port()
@@ -45,10 +46,7 @@ class Redis:
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while True:
             with self.log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *KEEPING[self.keeping]],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                )
+                self.process = subprocess.Popen(self._words(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             while self.process.poll() is None:
                 try:
                     await self.command("PING")
@@ -59,6 +57,11 @@ class Redis:
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"redis-server did not start:\n{self.log_tail()}")
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _words(self):
+        port = ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
+        keeping = [] if self.program else KEEPING[self.keeping]
+        return ["redis-server", *self.program, *port, "--bind", "127.0.0.1", "--dir", str(self.folder), *keeping, *self.options]
 
     def kill(self):
         """Ends it at once."""
@@ -82,7 +85,7 @@ class Redis:
 
     async def command(self, *words):
         """What it answers to a command, on a connection of its own."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls)
         try:
             encoded = [str(word).encode() for word in words]
             writer.write(b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded))

@@ -34,8 +34,8 @@ ALL = (WEBSOCKET, EVENTS, POLL)
 class Peer(Node):
     """A node of the cluster, and connections to its API."""
 
-    def __init__(self, name, *options):
-        super().__init__("--node", name, *options)
+    def __init__(self, name, *options, environment=None):
+        super().__init__("--node", name, *options, environment=environment)
         self.name = name
         self.pool = Pool(self.api)
 
@@ -68,12 +68,14 @@ def documented_rights():
 class World:
     """`nodes` nodes with a Redis that keeps its data as `keeping` says, or without one where that is None.
 
-    `slow` puts a Slow between nodes and Redis, `balancer` an HAProxy before the nodes. `access` is a prefix of keys, a user who may use
+    `way` starts servers of its own and returns the address of the broker, if there is another way to one. `slow` puts a Slow between nodes and Redis, `balancer` an HAProxy before the nodes. `access` is a prefix of keys, a user who may use
     no others, a password, and a database.
     """
 
-    def __init__(self, seed, nodes=3, keeping=None, slow=False, balancer=False, options=None, config="", minutes=None, access=None):
-        self.access = access
+    def __init__(self, seed, nodes=3, keeping=None, slow=False, balancer=False, options=None, config="", minutes=None, access=None, way=None):
+        self.access, self.way = access, way
+        # Where `way` leads, and what nodes find in their environment.
+        self.servers, self.environment = [], {}
         self.seed, self.count, self.keeping, self.options, self.minutes = seed, nodes, keeping, options or {}, minutes
         self.with_slow, self.with_balancer, self.config = slow, balancer, config
         self.folder = tempfile.TemporaryDirectory(prefix="roost-cluster-")
@@ -98,6 +100,8 @@ class World:
                 self.slow = await Slow(address).start()
                 address = self.slow.address
             self.common += await self._broker(address)
+        if self.way:
+            self.common += ["--broker", *await self.way(self)]
         for index in range(self.count):
             self.nodes.append(await self._node(index))
         await self.until("all nodes are ready", self.all_ready)
@@ -118,7 +122,7 @@ class World:
         deadline = asyncio.get_running_loop().time() + RESTART_SECONDS
         while True:
             try:
-                node = await asyncio.to_thread(Peer, f"n{index + 1}", *self.common, *listen)
+                node = await asyncio.to_thread(Peer, f"n{index + 1}", *self.common, *listen, environment=self.environment)
                 self.places[index] = ["--listen", node.public, "--api", node.api]
                 return node
             except AssertionError:
@@ -135,6 +139,11 @@ class World:
     async def start_node(self, index):
         self.nodes[index].pool.close()
         self.nodes[index] = await self._node(index)
+
+    async def add_node(self):
+        """One more."""
+        self.nodes.append(await self._node(len(self.nodes)))
+        return self.nodes[-1]
 
     def living(self):
         return [node for node in self.nodes if node.is_alive()]
@@ -323,8 +332,8 @@ class World:
             self.balancer.end()
         if self.slow:
             await self.slow.close()
-        if self.redis:
-            self.redis.kill()
+        for server in [*self.servers, *([self.redis] if self.redis else [])]:
+            server.kill()
         self.folder.cleanup()
 
     def notes(self):
