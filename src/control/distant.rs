@@ -18,7 +18,9 @@ impl Control {
         let others = self.settings.broker.as_ref().map_or(0, Health::others);
         call.expect_others(now, others);
         let ticket = self.ticket(call);
-        if others > 0 {
+        // Who is to go is told also to those who are not heard of yet, or not any more.
+        let concerns_all = self.settings.broker.is_some() && matches!(question, Question::Disconnect(_));
+        if others > 0 || concerns_all {
             self.sender.sort(Parcel::Broker(Ask::Others { ticket, question }));
         }
         ticket
