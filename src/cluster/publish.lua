@@ -18,9 +18,15 @@ if id and not begins then
     return {string.sub(cursor, 1, dash - 1), string.sub(cursor, dash + 1), 1}
   end
 end
+-- A server that is full refuses what needs memory only until a script has written: what is not there must not be deleted before that.
+local function forget()
+  if redis.call('PTTL', stream) ~= -2 then
+    redis.call('DEL', stream)
+  end
+end
 if begins then
   epoch, offset = fresh, 0
-  redis.call('DEL', stream)
+  forget()
 end
 offset = offset + 1
 local text = string.format('%.0f', offset)
@@ -28,7 +34,7 @@ if keep > 0 then
   redis.call('XADD', stream, 'MAXLEN', '~', keep, text .. '-0', 'd', data, 't', wall, 'k', key)
   redis.call('PEXPIRE', stream, keep_ms)
 else
-  redis.call('DEL', stream)
+  forget()
 end
 redis.call('HSET', numbering, 'epoch', epoch, 'offset', text, 'run', run)
 if redis.call('PTTL', numbering) < numbering_ms then
