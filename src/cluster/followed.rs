@@ -79,6 +79,11 @@ impl Followed {
         }
     }
 
+    /// Whether Redis is still to be told of something.
+    pub(super) fn is_changing(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// The next step, of as many names as go into one.
     pub(super) fn next_change(&mut self) -> Option<Change> {
         let mut names = Vec::new();

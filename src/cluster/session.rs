@@ -288,7 +288,8 @@ impl<'a> Session<'a> {
                 (Change::Mute(Vec::new()), outcome.unwrap_or_else(|_| Err(silent())).map(drop))
             }));
         }
-        let due = self.followed.due();
+        // Behind a new connection all are looked at anyway, and first.
+        let due = if self.followed.is_changing() { Vec::new() } else { self.followed.due() };
         let missed: Vec<_> = self.missed.extract_if(.., |name| !receiver.is_congested(name)).collect();
         self.waiting.extend(due.into_iter().chain(missed).map(Question::Look));
         Ok(())
