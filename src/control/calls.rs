@@ -33,6 +33,8 @@ pub(super) struct Call {
     missing: usize,
     /// Other nodes that have not answered. What they would say is left out when the time is over.
     others: usize,
+    /// There are other nodes, perhaps, and no way to tell them.
+    alone: bool,
     kind: Kind,
 }
 
@@ -127,7 +129,7 @@ pub(super) enum Finished {
 
 impl Call {
     fn new(caller: Caller, due_ms: u64, missing: usize, kind: Kind) -> Self {
-        Self { caller, distant: None, due_ms, missing, others: 0, kind }
+        Self { caller, distant: None, due_ms, missing, others: 0, alone: false, kind }
     }
 
     /// A publish call.
@@ -210,6 +212,11 @@ impl Call {
     #[must_use]
     pub(super) fn asked_by(self, node: Box<str>, ticket: u64) -> Self {
         Self { distant: Some((node, ticket)), ..self }
+    }
+
+    /// Nobody can be told elsewhere.
+    pub(super) fn expect_nobody(&mut self) {
+        self.alone = true;
     }
 
     /// Waits for so many other nodes as well, and not as long.
@@ -332,6 +339,7 @@ impl Call {
             Kind::Survey { survey, purpose } => Finished::Survey(survey, purpose),
             Kind::Connections(found) => Finished::Reply(found.reply()),
             Kind::Connection(detail) => Finished::Reply(single(detail.as_deref())),
+            Kind::Disconnect { count, .. } if self.alone => Finished::Reply(Reply::refusal(&untold(count))),
             Kind::Disconnect { count, busy } => Finished::Reply(disconnect::reply(count, busy, complete)),
             Kind::Channels { gathered, of } => Finished::Reply(match of {
                 Of::All => gathered.list(),
@@ -353,6 +361,13 @@ pub(super) fn overloaded() -> Refusal {
 pub(super) fn away() -> Refusal {
     Refusal::new(503, "unavailable", "the broker is away: nobody got it, try again later")
         .with_header("Retry-After", "1")
+}
+
+fn untold(count: u64) -> Refusal {
+    let message = format!(
+        "the broker is away, so other nodes cannot be told: {count} connections of this one end; ask again when it is back"
+    );
+    Refusal::new(503, "unavailable", message).with_header("Retry-After", "1")
 }
 
 fn lost() -> Refusal {

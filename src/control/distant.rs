@@ -17,6 +17,10 @@ impl Control {
     pub(super) fn share(&mut self, now: Now, mut call: Call, question: Question) -> u64 {
         let others = self.settings.broker.as_ref().map_or(0, Health::others);
         call.expect_others(now, others);
+        let lost = self.settings.broker.as_ref().is_some_and(|broker| !broker.is_up());
+        if lost && matches!(question, Question::Disconnect(_)) {
+            call.expect_nobody();
+        }
         let ticket = self.ticket(call);
         // Who is to go is told also to those who are not heard of yet, or not any more.
         let concerns_all = self.settings.broker.is_some() && matches!(question, Question::Disconnect(_));

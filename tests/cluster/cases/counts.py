@@ -121,3 +121,23 @@ async def disconnect_at_once(world):
     status, answer = await world.nodes[0].ask("POST", "/disconnect", {"user": "eve"})
     assert status == 200, answer
     await demand_gone(world, meant, others)
+
+
+@case("while Redis is away a user is disconnected where the node that is asked is, and it says that others do not know", keeping=ALWAYS,
+      config=CONFIG)  # fmt: skip
+async def disconnect_alone(world):
+    meant, _ = await eve_and_others(world)
+    world.redis.kill()
+    await world.demand_away()
+    status, answer = await world.nodes[0].ask("POST", "/disconnect", {"user": "eve"})
+    assert (status, answer["error"]["code"]) == (503, "unavailable"), answer
+    assert "1 connections of this one end" in answer["error"]["message"], answer
+    await world.until("eve is gone there", lambda: meant[0].losses)
+    assert not meant[1].losses and not meant[2].losses, meant
+    await world.redis.start()
+    await world.demand_back()
+    # By then she has come back to the first node as well.
+    await world.joined()
+    status, answer = await world.nodes[0].ask("POST", "/disconnect", {"user": "eve"})
+    assert status == 200, answer
+    await world.until("eve is gone everywhere", lambda: all(one.losses for one in meant))
