@@ -151,17 +151,26 @@ def not_taken(tune):
         assert not changed, changed
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def heed_signals():
+    """Whoever ran the tests may have them ignored, as nohup does; a shell cannot heed again what it was born to ignore."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 @tune_case("a signal in the middle undoes what was done")
 def interrupted(tune):
     before = snapshot(tune.host.path)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         with tempfile.TemporaryDirectory() as marks:
             deed = f"[ ! -e {marks}/read ] || kill -{int(number)} $(/bin/cat {marks}/pid)"
             with programs(cat=STUBBORN.format(key="net/ipv4/tcp_max_orphans", mark=f"{marks}/read", deed=deed)) as path:
                 command = f'echo $$ > {marks}/pid; exec {tune.shell} "$@"'
                 words = ["sh", "-c", command, "sh", str(TUNE), "apply", "--root", str(tune.host.path)]
                 environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}
-                done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+                done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, preexec_fn=heed_signals)
         assert done.returncode == 2 and "interrupted; nothing has been changed" in done.stderr, done
         changed = differences(before, snapshot(tune.host.path), times=False)
         assert not changed, changed
