@@ -413,17 +413,19 @@ fn tail_prints_what_arrives_and_comes_back_where_it_was_after_a_break() {
         let (mut socket, second) = subscriber(&listener);
         say(&mut socket, r#"{"type":"subscribed","channel":"news","cursor":"x-7","recovered":true}"#);
         say(&mut socket, r#"{"type":"gap","channel":"news","from":6,"to":6,"cursor":"x-6"}"#);
-        say(&mut socket, &notification(7));
+        say(&mut socket, r#"{"type":"gap","channel":"news","from":1,"to":0,"cursor":"y-0"}"#);
+        say(&mut socket, &notification(1));
         let goodbye = socket.read().unwrap();
         (first, second, goodbye.is_close())
     });
     let (code, out, err) = run(&["tail", "news", "--url", &url, "--count", "2"]);
     let (first, second, said_goodbye) = server.join().unwrap();
-    assert_eq!((code, out), (0, format!("{}\n{}\n", notification(5), notification(7))), "{err}");
+    assert_eq!((code, out), (0, format!("{}\n{}\n", notification(5), notification(1))), "{err}");
     assert_eq!((first.as_str(), second.as_str()), ("/live?channel=news", "/live?channel=news&since=x-5"));
     assert!(said_goodbye);
     assert!(err.contains("tail: subscribed to news at x-4\n"), "{err}");
     assert!(err.contains("tail: gap in news: offsets 6 to 6 are lost\n"), "{err}");
+    assert!(err.contains("tail: news begins a new numbering: what came before it may be lost\n"), "{err}");
 }
 
 #[test]

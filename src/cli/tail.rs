@@ -256,7 +256,11 @@ impl Tail {
             "gap" => {
                 self.cursors.skipped(channel, cursor);
                 let (from, to) = (incoming.from.unwrap_or_default(), incoming.to.unwrap_or_default());
-                status(&format!("gap in {channel}: offsets {from} to {to} are lost"));
+                if to < from {
+                    status(&format!("{channel} begins a new numbering: what came before it may be lost"));
+                } else {
+                    status(&format!("gap in {channel}: offsets {from} to {to} are lost"));
+                }
             }
             "error" => {
                 let (code, message) =
