@@ -88,9 +88,9 @@ pub const BROKER_NODE_MS: u64 = 3_500;
 pub const DISTANT_TIMEOUT_MS: u64 = 1_000;
 /// Bytes of what a broker's keys begin with.
 pub const BROKER_PREFIX_BYTES_MAX: usize = 64;
-/// Bytes that may wait for a broker: publications beyond are refused.
+/// Bytes of publications that may wait for a broker's answer: those beyond are refused.
 pub const BROKER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Questions that go to a broker together.
+/// Questions that go to a broker together, at most.
 pub const BROKER_BATCH_MAX: usize = 512;
 /// Batches of questions to a broker that are under way at once.
 pub const BROKER_BATCHES_MAX: usize = 8;
@@ -98,6 +98,10 @@ pub const BROKER_BATCHES_MAX: usize = 8;
 pub const BROKER_HEARD_MAX: usize = 1024;
 /// Publications that a broker gives out of what it keeps at once.
 pub const BROKER_PAGE: usize = 64;
+/// Bytes of the same; the first one may have more.
+pub const BROKER_PAGE_BYTES: usize = 64 * 1024;
+/// What a question for those weighs in [`BROKER_BATCH_MAX`]: so many pages may be on their way at once that they fit into memory.
+pub const BROKER_FETCH_WEIGHT: usize = 16;
 /// Time after which a broker that does not answer is lost, in milliseconds.
 pub const BROKER_TIMEOUT_MS: u64 = 5_000;
 /// Time between two looks whether a broker lives, in milliseconds.

@@ -2,7 +2,7 @@
 -- that its beginning is the same place on every node.
 -- KEYS: the numbering, what is kept. Both are in one slot.
 -- ARGV: run id of this server, whether it loses nothing ('1'), a fresh epoch, for how many ms the numbering is kept at least, the
---       offset, how many publications at most (0: none are asked for).
+--       offset, how many publications at most (0: none are asked for), and how many bytes of them, of which the first may have more.
 -- Returns the epoch, the offset, and what is kept as XRANGE gives it.
 local numbering, stream = KEYS[1], KEYS[2]
 local run, durable, fresh, numbering_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -21,6 +21,14 @@ if redis.call('PTTL', numbering) < numbering_ms then
 end
 local kept = {}
 if ARGV[6] ~= '0' then
-  kept = redis.call('XRANGE', stream, string.format('%.0f-0', tonumber(ARGV[5]) + 1), '+', 'COUNT', ARGV[6])
+  local found = redis.call('XRANGE', stream, string.format('%.0f-0', tonumber(ARGV[5]) + 1), '+', 'COUNT', ARGV[6])
+  local room = tonumber(ARGV[7])
+  for at, entry in ipairs(found) do
+    room = room - #entry[2][2]
+    if at > 1 and room < 0 then
+      break
+    end
+    kept[at] = entry
+  end
 end
 return {epoch, offset, kept}

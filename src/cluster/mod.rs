@@ -178,6 +178,7 @@ impl Cluster {
     fn refuse(&self, ask: Ask, followed: &mut Followed) -> Option<Told> {
         match ask {
             Ask::Publish(draft) => {
+                self.shared.line.settle(draft.bytes());
                 self.shared.health.count_refused();
                 let outcome = Err(Refusal::Unavailable);
                 Some(Told::Published {

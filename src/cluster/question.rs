@@ -4,7 +4,10 @@ use super::Shared;
 use super::keys::Keys;
 use crate::dialect::cursor::{Cursor, Epoch};
 use crate::hub::broker::{Draft, Entry, Refusal, Told};
-use crate::limits::{BROKER_NODE_MS, BROKER_NUMBERING_MS, BROKER_PAGE, PUBLISH_ID_KEEP_MS};
+use crate::limits::{
+    BROKER_FETCH_WEIGHT, BROKER_NODE_MS, BROKER_NUMBERING_MS, BROKER_PAGE, BROKER_PAGE_BYTES,
+    PUBLISH_ID_KEEP_MS,
+};
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use std::sync::Arc;
 
@@ -66,6 +69,22 @@ impl Question {
                 command.arg(&shared.id).arg(BROKER_NODE_MS);
             }
             Self::Say(channel, text) => _ = pipeline.cmd("PUBLISH").arg(channel).arg(text),
+        }
+    }
+
+    /// What it weighs among those that go out together, by what its answer may weigh.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Fetch(..) => BROKER_FETCH_WEIGHT,
+            Self::Publish(_) | Self::Look(_) | Self::Beat | Self::Say(..) => 1,
+        }
+    }
+
+    /// Bytes that it takes until it is answered.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Publish(draft) => draft.bytes(),
+            Self::Look(_) | Self::Fetch(..) | Self::Beat | Self::Say(..) => 0,
         }
     }
 
@@ -159,7 +178,13 @@ fn put_kept(
 ) {
     let command = pipeline.cmd("EVALSHA").arg(&server.kept).arg(2);
     command.arg(keys.numbering(name)).arg(keys.stream(name)).arg(&server.run_id);
-    command.arg(u8::from(server.durable)).arg(fresh).arg(BROKER_NUMBERING_MS).arg(after).arg(most);
+    command
+        .arg(u8::from(server.durable))
+        .arg(fresh)
+        .arg(BROKER_NUMBERING_MS)
+        .arg(after)
+        .arg(most)
+        .arg(BROKER_PAGE_BYTES);
 }
 
 /// A publication as it comes over pub/sub: `EPOCH OFFSET WALL KEYBYTES`, a line feed, the key, the data.

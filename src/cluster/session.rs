@@ -128,8 +128,9 @@ impl<'a> Session<'a> {
     pub(super) fn close(self, receiver: &mut dyn Receiver) {
         let mut told = vec![Told::Away];
         // What became of those that are sent is not known.
-        let sent = self.sent.into_values().flatten();
-        told.extend(sent.filter_map(|question| question.lost(true)));
+        let sent: Vec<_> = self.sent.into_values().flatten().collect();
+        self.shared.line.settle(sent.iter().chain(&self.waiting).map(Question::bytes).sum());
+        told.extend(sent.into_iter().filter_map(|question| question.lost(true)));
         told.extend(self.waiting.into_iter().filter_map(|question| question.lost(false)));
         count_outcomes(self.shared, &told);
         told.extend(self.followed.unanswered().map(Told::Failed));
@@ -156,8 +157,8 @@ impl<'a> Session<'a> {
     /// Sends what waits, in batches, of which several may be under way.
     fn send(&mut self) {
         while !self.waiting.is_empty() && self.under_way.len() < BROKER_BATCHES_MAX {
-            let count = self.waiting.len().min(BROKER_BATCH_MAX);
-            let questions: Vec<_> = self.waiting.drain(..count).collect();
+            let questions = self.next_batch();
+            let count = questions.len();
             let mut pipeline = redis::Pipeline::with_capacity(count);
             pipeline.ignore_errors();
             for question in &questions {
@@ -172,8 +173,21 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// As many of those that wait as may go out together, one at least.
+    fn next_batch(&mut self) -> Vec<Question> {
+        let mut weight = 0;
+        let fits = |question: &&Question| {
+            let begins = weight == 0;
+            weight += question.weight();
+            begins || weight <= BROKER_BATCH_MAX
+        };
+        let count = self.waiting.iter().take_while(fits).count();
+        self.waiting.drain(..count).collect()
+    }
+
     fn answered(&mut self, (serial, answers): Answered, receiver: &mut dyn Receiver) -> RedisResult<()> {
         let questions = self.sent.remove(&serial).unwrap_or_default();
+        self.shared.line.settle(questions.iter().map(Question::bytes).sum());
         let (answers, lost) = match answers {
             Ok(answers) => (answers, None),
             Err(error) => (Vec::new(), Some(error)),

@@ -43,18 +43,17 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// Bytes that it weighs while it waits.
+    /// Bytes of a publication that it takes while it waits.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let large = match self {
-            Self::Publish(draft) => size_of::<Draft>() + draft.data.len() + draft.publisher.bytes(),
+        match self {
+            Self::Publish(draft) => draft.bytes(),
             Self::Follow(_)
             | Self::Unfollow(_)
             | Self::Fetch { .. }
             | Self::Others { .. }
             | Self::Answer { .. } => 0,
-        };
-        size_of::<Self>() + large
+        }
     }
 }
 
@@ -77,6 +76,14 @@ pub struct Draft {
     pub keep_ms: u64,
     /// Who waits for the outcome.
     pub publisher: Publisher,
+}
+
+impl Draft {
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.data.len() + self.publisher.bytes()
+    }
 }
 
 /// What the broker tells the owner of a channel.
