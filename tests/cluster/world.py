@@ -169,9 +169,11 @@ class World:
         await self.demand_alive()
 
     async def demand_back(self, seconds=10):
-        await self.until("all nodes are ready again", self.all_ready, seconds)
-        for node in self.nodes:
-            assert await node.figure("roost_broker_up") == 1, node.name
+        async def all_up():
+            return await self.all_ready() and all([await node.figure("roost_broker_up") == 1 for node in self.nodes])
+
+        # Asked until both are so: one may notice only now that it has lost Redis.
+        await self.until("all nodes are ready again, and say why", all_up, seconds)
         await self.demand_alive()
 
     # ---- clients ----
