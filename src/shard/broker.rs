@@ -153,6 +153,8 @@ impl<S: Socket> Shard<S> {
                 Effect::Refuse(Waiter::Join(conn, subscription, id)) => {
                     self.post(conn.shard, Mail::NotJoined { conn, subscription, id });
                 }
+                // Its channel is given up: it is gone itself, or its shard would still be interested.
+                Effect::Refuse(Waiter::Replay(..)) => {}
                 Effect::Answer(Waiter::Late(..), _) | Effect::Turn(_) | Effect::Refuse(_) => {
                     unreachable!("an answer of another kind than was asked for")
                 }
