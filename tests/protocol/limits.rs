@@ -90,7 +90,8 @@ fn a_request_that_is_not_complete_in_time_gets_408() {
         assert_eq!(response.error_code(), "timeout");
         wire.ended();
     }
-    assert!(began.elapsed() >= Duration::from_millis(300), "{:?} is too early", began.elapsed());
+    // A connection is as old as the turn that it came in, which may have waited for the processor since it began.
+    assert!(began.elapsed() >= Duration::from_millis(150), "{:?} is too early", began.elapsed());
     assert_eq!(node.metric_of("roost_disconnects_total", "handshake_timeout"), 2);
     node.end();
 }
